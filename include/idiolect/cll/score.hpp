@@ -1,0 +1,113 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Centred log-likelihood of given tokens: phi = log p(token) + H(p), nats a token.
+//
+// Zero on average, with variance Var_p[log p], for tokens drawn from the model itself. For tokens
+// from a source q, E_q[phi] = H(p) - H(q) - KL(q || p): below zero for most foreign text, but above
+// zero for text more peaked than the model (greedy, low temperature, top-p). For such text centre
+// by the sampler instead: phi_r = log p(token) - E_r[log p], with the variance Var_r[log p].
+// Source: arXiv 2602.12222; the variance and the sampler's centre are this library's.
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <idiolect/core/error.hpp>
+#include <idiolect/core/matrix_view.hpp>
+#include <idiolect/core/targets.hpp>
+#include <idiolect/stats/fold.hpp>
+#include <idiolect/stats/row_stats.hpp>
+#include <idiolect/stats/sampling.hpp>
+
+namespace idiolect {
+
+/// Whether a token was scored.
+enum class token_status : std::uint8_t {
+  scored,
+  ignored,    ///< its target was the ignored one; all numbers are NaN
+  non_finite  ///< its row had NaN, +inf or no finite logit; all numbers are NaN
+};
+
+/// One token under the model. Natural logarithms.
+struct token_score {
+  double log_prob = std::numeric_limits<double>::quiet_NaN();    ///< log p_y
+  double entropy = std::numeric_limits<double>::quiet_NaN();     ///< H(p), nats
+  double varentropy = std::numeric_limits<double>::quiet_NaN();  ///< Var[log p], nats^2: of phi
+  double phi = std::numeric_limits<double>::quiet_NaN();         ///< CLL, nats
+  token_status status = token_status::ignored;
+};
+
+/// How tokens are scored.
+struct score_options {
+  token_id ignore_index = ignored_target;
+  double temperature = 1;  ///< of the model that is asked: logits are divided by it
+  /// Centre phi by this sampler's distribution, and take its variance, instead of the model's own.
+  std::optional<sampler_options> sampler = {};
+};
+
+namespace detail {
+
+/// Mean and variance of log p under the sampler's distribution, for a finite row.
+template <class T>
+void centre_by_sampler(const T* row, index n, const row_stats<double, moments::varentropy>& stats,
+                       const score_options& o, token_score& score) {
+  const auto r = sampled_distribution(row, n, *o.sampler);
+  const auto log_p = [&](token_id t) {
+    return static_cast<double>(load(row[t])) / o.temperature - stats.max - stats.log_sum;
+  };
+  double mean = 0;
+  for (std::size_t i = 0; i < r.tokens.size(); ++i) mean += r.probs[i] * log_p(r.tokens[i]);
+  double variance = 0;
+  for (std::size_t i = 0; i < r.tokens.size(); ++i) {
+    if (r.probs[i] == 0) continue;
+    const double distance = log_p(r.tokens[i]) - mean;
+    variance += r.probs[i] * distance * distance;
+  }
+  score.phi = score.log_prob - mean;
+  score.varentropy = variance;
+}
+
+}  // namespace detail
+
+/// Scores row i's target for each of N rows of V logits, row i predicting targets[i].
+/// O(N V); O(N V log V) with a sampler. Raises shape_error and target_error before any work.
+template <folding_backend Backend, matrix_like Logits, target_range Targets>
+[[nodiscard]] std::vector<token_score> score(const Backend& backend, const Logits& logits,
+                                             const Targets& targets,
+                                             const score_options& options = {}) {
+  const auto z = view(logits);
+  const auto y = targets_of(targets);
+  require(options.temperature > 0 && std::isfinite(options.temperature), "temperature",
+          [&] { return "must be finite and > 0, got " + std::to_string(options.temperature); });
+  if (options.sampler) validate(*options.sampler);
+  check_targets(z, y, options.ignore_index);
+
+  std::vector<token_score> scores(y.size());
+  backend.executor.bulk(z.rows(), [&](index i) {
+    const auto k = static_cast<std::size_t>(i);
+    if (static_cast<index>(y[k]) == options.ignore_index) return;
+    const auto* const row = z.row(i);
+    const double inverse_temperature = 1 / options.temperature;
+    const auto state =
+        backend.template fold<moments::varentropy>(row, z.cols(), inverse_temperature);
+    const auto stats = finish(state, static_cast<double>(load(row[y[k]])) * inverse_temperature);
+    token_score& s = scores[k];
+    s.status = stats.finite() ? token_status::scored : token_status::non_finite;
+    s.log_prob = stats.log_prob();
+    s.entropy = stats.entropy();
+    s.varentropy = stats.varentropy();
+    s.phi = stats.phi();
+    if (options.sampler && stats.finite()) {
+      detail::centre_by_sampler(row, z.cols(), stats, options, s);
+    }
+  });
+  return scores;
+}
+
+}  // namespace idiolect

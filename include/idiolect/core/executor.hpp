@@ -1,0 +1,198 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Who runs independent pieces of work. An executor has one operation:
+//
+//   bulk(n, f)   calls f(0), ..., f(n - 1), each exactly once, in any order and possibly at once,
+//                and returns when all have returned
+//
+// The library cuts its work the same way for every executor and merges in a fixed order, so the
+// choice changes the time and never the bits of a result.
+
+#include <concepts>
+#include <condition_variable>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <idiolect/core/types.hpp>
+
+namespace idiolect {
+
+/// Requirements: (1) `e.bulk(n, f)` as above, callable on a const executor; (2) the writes of every
+/// f(i) are visible when it returns; (3) an exception from some f(i) reaches the caller, or the
+/// program is built without exceptions; (4) copies are cheap and mean the same workers.
+template <class E>
+concept executor = std::copy_constructible<E> && requires(const E& e, index n, void (*f)(index)) {
+  e.bulk(n, f);
+};
+
+/// The calling thread, in order.
+struct serial_executor {
+  template <class F>
+  void bulk(index n, F&& f) const {
+    for (index i = 0; i < n; ++i) f(i);
+  }
+};
+
+/// Any callable `g(n, f)` as an executor: the host's own thread pool in one line.
+template <class Bulk>
+struct executor_from {
+  Bulk run;
+
+  template <class F>
+  void bulk(index n, F&& f) const {
+    run(n, std::forward<F>(f));
+  }
+};
+template <class Bulk>
+executor_from(Bulk) -> executor_from<Bulk>;
+
+#if defined(_OPENMP)
+/// OpenMP's threads; present where the embedder compiles with OpenMP. f must not throw.
+struct openmp_executor {
+  int threads = 0;  ///< 0: OpenMP's own choice
+
+  template <class F>
+  void bulk(index n, F&& f) const {
+    if (threads > 0) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+      for (index i = 0; i < n; ++i) f(i);
+    } else {
+#pragma omp parallel for schedule(dynamic, 1)
+      for (index i = 0; i < n; ++i) f(i);
+    }
+  }
+};
+#endif
+
+/// A pool of std::threads, shared by copies. The calling thread works too. Calls of `bulk` from
+/// several threads take turns; a nested call runs serially in its caller.
+class thread_executor {
+ public:
+  /// `threads` in all, the caller's included; 0 means std::thread::hardware_concurrency().
+  explicit thread_executor(int threads = 0);
+
+  [[nodiscard]] int concurrency() const noexcept;
+
+  template <class F>
+  void bulk(index n, F&& f) const;
+
+ private:
+  class pool;
+  std::shared_ptr<pool> pool_;
+};
+
+class thread_executor::pool {
+ public:
+  explicit pool(int threads) {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+  }
+  pool(const pool&) = delete;
+  pool& operator=(const pool&) = delete;
+  ~pool() {
+    {
+      const std::scoped_lock lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    for (auto& worker : workers_) worker.join();
+  }
+
+  [[nodiscard]] int concurrency() const noexcept { return static_cast<int>(workers_.size()) + 1; }
+
+  void bulk(index n, const std::function<void(index)>& f) {
+    if (inside_ == this || workers_.empty() || n <= 1) {
+      for (index i = 0; i < n; ++i) f(i);
+      return;
+    }
+    const std::scoped_lock turn(turn_);
+    std::unique_lock lock(mutex_);
+    task_ = &f;
+    next_ = 0;
+    end_ = n;
+    failure_ = nullptr;
+    wake_.notify_all();
+    drain(lock);
+    done_.wait(lock, [this] { return running_ == 0; });
+    task_ = nullptr;
+    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+  }
+
+ private:
+  // Takes items until none is left; `lock` is held on entry and on return.
+  void drain(std::unique_lock<std::mutex>& lock) {
+    const pool* const outer = std::exchange(inside_, this);
+    while (next_ < end_) {
+      const index i = next_++;
+      const auto* const task = task_;
+      ++running_;
+      lock.unlock();
+      std::exception_ptr failure = attempt(*task, i);
+      lock.lock();
+      if (failure) {
+        if (!failure_) failure_ = failure;
+        next_ = end_;
+      }
+      --running_;
+    }
+    inside_ = outer;
+    if (running_ == 0) done_.notify_all();
+  }
+
+  static std::exception_ptr attempt(const std::function<void(index)>& task, index i) {
+#if defined(__cpp_exceptions)
+    try {
+      task(i);
+    } catch (...) {
+      return std::current_exception();
+    }
+#else
+    task(i);
+#endif
+    return nullptr;
+  }
+
+  void work() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      wake_.wait(lock, [this] { return stopping_ || next_ < end_; });
+      if (stopping_) return;
+      drain(lock);
+    }
+  }
+
+  inline static thread_local const pool* inside_ = nullptr;
+
+  std::mutex turn_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::condition_variable done_;
+  const std::function<void(index)>* task_ = nullptr;
+  index next_ = 0;
+  index end_ = 0;
+  index running_ = 0;
+  std::exception_ptr failure_;
+  bool stopping_ = false;
+  std::vector<std::thread> workers_;  // last: started when everything above exists
+};
+
+inline thread_executor::thread_executor(int threads)
+    : pool_(std::make_shared<pool>(
+          threads > 0 ? threads
+                      : std::max(1, static_cast<int>(std::thread::hardware_concurrency())))) {}
+
+inline int thread_executor::concurrency() const noexcept { return pool_->concurrency(); }
+
+template <class F>
+void thread_executor::bulk(index n, F&& f) const {
+  pool_->bulk(n, [&f](index i) { f(i); });
+}
+
+}  // namespace idiolect

@@ -1,0 +1,321 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// `loss` and `loss_and_gradient` over rows in host memory, for every backend that folds them:
+// validation, the cut into chunks, the reduction and the report. The arithmetic on logits is the
+// backend's two passes.
+//
+// Complexity: O(N V) time; the only memory beside the arguments is one partial report for each of
+// at most 128 chunks. The chunks depend on N alone and are merged in order, so that the result has
+// the same bits for any executor.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <ranges>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include <idiolect/core/error.hpp>
+#include <idiolect/core/matrix_view.hpp>
+#include <idiolect/core/targets.hpp>
+#include <idiolect/loss/options.hpp>
+#include <idiolect/loss/report.hpp>
+#include <idiolect/loss/span.hpp>
+#include <idiolect/loss/token_loss.hpp>
+#include <idiolect/stats/fold.hpp>
+
+namespace idiolect {
+
+namespace detail {
+
+/// Factor of each row's loss in the reduced loss, from options that have been checked.
+class row_scales {
+ public:
+  template <class Target>
+  row_scales(std::span<const Target> targets, const loss_options& o)
+      : offsets_(o.sequence_offsets) {
+    for (const Target t : targets) valid_ += t != static_cast<Target>(o.ignore_index);
+    switch (o.reduce.how) {
+      case reduction::kind::sum:
+      case reduction::kind::none:
+        break;
+      case reduction::kind::mean:
+        scale_ = valid_ > 0 ? 1 / static_cast<double>(valid_) : 0;
+        break;
+      case reduction::kind::mean_over:
+        require(valid_ == 0 || o.reduce.tokens > 0, "reduction::mean_over",
+                "the number of tokens must be > 0");
+        scale_ = valid_ > 0 ? 1 / o.reduce.tokens : 0;
+        break;
+      case reduction::kind::sequence_mean:
+        by_sequence(targets, o.ignore_index);
+        break;
+    }
+  }
+
+  [[nodiscard]] index valid() const { return valid_; }
+
+  [[nodiscard]] double operator[](index row) const {
+    if (per_sequence_.empty()) return scale_;
+    const auto after = std::ranges::upper_bound(offsets_, row);
+    return per_sequence_[static_cast<std::size_t>(after - offsets_.begin()) - 1];
+  }
+
+ private:
+  template <class Target>
+  void by_sequence(std::span<const Target> targets, token_id ignore) {
+    require(!offsets_.empty(), "sequence_offsets", "sequence_mean needs them");
+    per_sequence_.resize(offsets_.size());
+    index sequences = 0;
+    for (std::size_t k = 0; k + 1 < offsets_.size(); ++k) {
+      index n = 0;
+      for (index i = offsets_[k]; i < offsets_[k + 1]; ++i) {
+        n += targets[static_cast<std::size_t>(i)] != static_cast<Target>(ignore);
+      }
+      per_sequence_[k] = n > 0 ? 1 / static_cast<double>(n) : 0;
+      sequences += n > 0;
+    }
+    for (double& s : per_sequence_) s = sequences > 0 ? s / static_cast<double>(sequences) : 0;
+  }
+
+  std::span<const index> offsets_;
+  std::vector<double> per_sequence_;
+  double scale_ = 1;
+  index valid_ = 0;
+};
+
+inline void check_options(const loss_options& o, index rows) {
+  require(o.temperature > 0 && std::isfinite(o.temperature), "temperature",
+          [&] { return "must be finite and > 0, got " + std::to_string(o.temperature); });
+  require(o.weights.empty() || static_cast<index>(o.weights.size()) == rows, "weights", [&] {
+    return std::to_string(o.weights.size()) + " weights for " + std::to_string(rows) + " rows";
+  });
+  const auto& offsets = o.sequence_offsets;
+  if (offsets.empty()) return;
+  require(offsets.front() == 0 && offsets.back() == rows && std::ranges::is_sorted(offsets),
+          "sequence_offsets", [&] {
+            return "must ascend from 0 to the " + std::to_string(rows) + " rows";
+          });
+}
+
+/// The gradient may be the logits themselves or apart from them; rows that interleave in one
+/// allocation are apart.
+template <class T, class G>
+void check_gradient(const matrix_view<const T>& logits, const matrix_view<G>& gradient,
+                    bool accumulate) {
+  require(gradient.rows() == logits.rows() && gradient.cols() == logits.cols(), "gradient", [&] {
+    return std::to_string(gradient.rows()) + " x " + std::to_string(gradient.cols()) +
+           ", but the logits are " + std::to_string(logits.rows()) + " x " +
+           std::to_string(logits.cols());
+  });
+  if (logits.rows() == 0 || logits.cols() == 0) return;
+  const auto z = reinterpret_cast<std::uintptr_t>(logits.data());
+  const auto g = reinterpret_cast<std::uintptr_t>(gradient.data());
+  const auto row_z = static_cast<std::uintptr_t>(logits.cols()) * sizeof(T);
+  const auto row_g = static_cast<std::uintptr_t>(gradient.cols()) * sizeof(G);
+  const auto step_z = static_cast<std::uintptr_t>(logits.stride()) * sizeof(T);
+  const auto step_g = static_cast<std::uintptr_t>(gradient.stride()) * sizeof(G);
+  const auto last = static_cast<std::uintptr_t>(logits.rows() - 1);
+  const bool apart = z + last * step_z + row_z <= g || g + last * step_g + row_g <= z;
+  if (apart) return;
+  const bool same_step = logits.rows() == 1 || step_z == step_g;
+  if (z == g && same_step && std::is_same_v<T, std::remove_cv_t<G>>) {
+    require(!accumulate, "gradient", "cannot be accumulated into the logits themselves");
+    return;
+  }
+  if (same_step && logits.rows() > 1) {
+    const auto distance = z < g ? (g - z) % step_z : step_z - (z - g) % step_z;
+    if (distance >= row_z && step_z - distance >= row_g) return;
+  }
+  raise(shape_error("gradient",
+                    "overlaps the logits in part; use the logits' own view for an in-place "
+                    "gradient, or memory apart from them"));
+}
+
+/// The report of some rows, and the first that was not finite.
+struct partial_report {
+  loss_report report;
+  index first_non_finite = -1;
+
+  void merge(const partial_report& next) {
+    report.loss += next.report.loss;
+    report.mean_nll += next.report.mean_nll;  // a sum until the end
+    report.non_finite += next.report.non_finite;
+    report.phi.merge(next.report.phi);
+    report.weight.merge(next.report.weight);
+    report.end_prob.merge(next.report.end_prob);
+    if (first_non_finite < 0) first_non_finite = next.first_non_finite;
+  }
+};
+
+template <class G>
+void fill_row(G* row, index n, double value) {
+  std::fill_n(row, n, store<G>(value));
+}
+
+/// Stands for the scalar of a gradient that nobody asked for.
+struct void_gradient {};
+
+/// One call; G is void_gradient for the loss alone.
+template <class Backend, class T, class Target, class Loss, class G>
+class loss_pass {
+ public:
+  loss_pass(const Backend& backend, matrix_view<const T> logits, std::span<const Target> targets,
+            const Loss& loss, matrix_view<G> gradient, const loss_options& options)
+      : backend_(backend),
+        logits_(logits),
+        targets_(targets),
+        loss_(loss),
+        gradient_(gradient),
+        options_(options),
+        scales_(targets, options) {}
+
+  loss_report run() {
+    const index rows = logits_.rows();
+    std::vector<double> token_loss;
+    if (options_.reduce.how == reduction::kind::none) {
+      token_loss.resize(static_cast<std::size_t>(rows));
+    }
+    const index per_chunk = (rows + 127) / 128;
+    const index chunks = rows > 0 ? (rows + per_chunk - 1) / per_chunk : 0;
+    std::vector<partial_report> partials(static_cast<std::size_t>(chunks));
+    backend_.executor.bulk(chunks, [&](index k) {
+      auto& partial = partials[static_cast<std::size_t>(k)];
+      const index end = std::min(rows, (k + 1) * per_chunk);
+      for (index i = k * per_chunk; i < end; ++i) {
+        const double value = row(i, partial);
+        if (!token_loss.empty()) token_loss[static_cast<std::size_t>(i)] = value;
+      }
+    });
+
+    partial_report all;
+    for (const auto& partial : partials) all.merge(partial);
+    if (options_.on_non_finite == non_finite::error && all.first_non_finite >= 0) {
+      raise(non_finite_error("logits", "NaN, +inf or no finite logit", all.first_non_finite));
+    }
+    loss_report& report = all.report;
+    report.valid = scales_.valid();
+    report.token_loss = std::move(token_loss);
+    const index finite = report.valid - report.non_finite;
+    report.mean_nll = finite > 0 ? report.mean_nll / static_cast<double>(finite) : 0;
+    return std::move(all.report);
+  }
+
+ private:
+  static constexpr bool with_gradient = !std::is_same_v<G, void_gradient>;
+  static constexpr moments set = required_moments<Loss>;
+
+  // The weighted loss of row i; its gradient is written and its share of the report added.
+  double row(index i, partial_report& partial) {
+    const Target target = targets_[static_cast<std::size_t>(i)];
+    if (target == static_cast<Target>(options_.ignore_index)) {
+      clear_gradient(i);
+      return 0;
+    }
+    const T* const z = logits_.row(i);
+    const double inverse_temperature = 1 / options_.temperature;
+    const auto state = backend_.template fold<set>(z, logits_.cols(), inverse_temperature);
+    const double weight =
+        options_.weights.empty() ? 1.0 : static_cast<double>(options_.weights[static_cast<std::size_t>(i)]);
+    auto stats = finish(state, static_cast<double>(load(z[target])) * inverse_temperature,
+                        static_cast<token_id>(target));
+    stats.external_weight = weight;
+    loss_report& report = partial.report;
+    if (!stats.finite()) return non_finite_row(i, partial);
+
+    const auto terms = loss_.evaluate(stats);
+    const double scale = scales_[i];
+    const double value = silenced(weight, terms.value);
+    report.loss += silenced(scale, value);
+    report.mean_nll += -stats.log_prob();
+    report.phi.add(stats.phi());
+    report.weight.add(terms.a);
+    if (std::ranges::find(options_.end_tokens, static_cast<token_id>(target)) !=
+        options_.end_tokens.end()) {
+      report.end_prob.add(stats.prob());
+    }
+    if constexpr (with_gradient) {
+      const auto span = make_row_span(stats, terms, scale * weight * options_.gradient_scale,
+                                      inverse_temperature);
+      backend_.span(z, gradient_.row(i), logits_.cols(), span, options_.accumulate);
+    }
+    return value;
+  }
+
+  double non_finite_row(index i, partial_report& partial) {
+    ++partial.report.non_finite;
+    if (partial.first_non_finite < 0) partial.first_non_finite = i;
+    if (options_.on_non_finite == non_finite::skip) {
+      clear_gradient(i);
+      return 0;
+    }
+    constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+    partial.report.loss = nan;
+    if constexpr (with_gradient) fill_row(gradient_.row(i), gradient_.cols(), nan);
+    return nan;
+  }
+
+  void clear_gradient(index i) {
+    if constexpr (with_gradient) {
+      if (!options_.accumulate) fill_row(gradient_.row(i), gradient_.cols(), 0.0);
+    }
+  }
+
+  const Backend& backend_;
+  matrix_view<const T> logits_;
+  std::span<const Target> targets_;
+  const Loss& loss_;
+  matrix_view<G> gradient_;
+  const loss_options& options_;
+  row_scales scales_;
+};
+
+}  // namespace detail
+
+/// The token loss `f` of N x V `logits` at `targets` (row i predicts targets[i]).
+///
+/// `f` is a token_loss, a gate, or any callable from row statistics to a weight. Raises
+/// shape_error, target_error naming the row, and non_finite_error where asked for; everything but
+/// the last is found before any work. N = 0 or all targets ignored: loss 0.
+template <folding_backend Backend, matrix_like Logits, target_range Targets, class Loss>
+  requires(token_loss<Loss> || gate<Loss>)
+[[nodiscard]] loss_report loss(const Backend& backend, const Logits& logits, const Targets& targets,
+                               const Loss& f, const loss_options& options = {}) {
+  const matrix_view<const matrix_scalar_t<const Logits&>> z = view(logits);
+  const auto y = targets_of(targets);
+  detail::validate_options(f);
+  detail::check_options(options, z.rows());
+  check_targets(z, y, options.ignore_index);
+  const auto token_loss = as_token_loss(f);
+  return detail::loss_pass(backend, z, y, token_loss, matrix_view<detail::void_gradient>{}, options)
+      .run();
+}
+
+/// The same, and its gradient with respect to the logits written to `gradient` (N x V, any stride,
+/// any scalar type), or added to it. `gradient` may be `logits`: the gradient replaces them.
+template <training_backend Backend, matrix_like Logits, target_range Targets, class Loss,
+          matrix_like Gradient>
+  requires(token_loss<Loss> || gate<Loss>)
+loss_report loss_and_gradient(const Backend& backend, const Logits& logits, const Targets& targets,
+                              const Loss& f, Gradient&& gradient,
+                              const loss_options& options = {}) {
+  const matrix_view<const matrix_scalar_t<const Logits&>> z = view(logits);
+  const auto y = targets_of(targets);
+  const auto dz = view(gradient);
+  static_assert(!std::is_const_v<typename decltype(dz)::element_type>,
+                "idiolect: the gradient must be writable");
+  detail::validate_options(f);
+  detail::check_options(options, z.rows());
+  detail::check_gradient(z, dz, options.accumulate);
+  check_targets(z, y, options.ignore_index);
+  const auto token_loss = as_token_loss(f);
+  return detail::loss_pass(backend, z, y, token_loss, dz, options).run();
+}
+
+}  // namespace idiolect

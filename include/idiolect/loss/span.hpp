@@ -1,0 +1,79 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The gradient of any token loss at one row of logits z, from the row's statistics:
+//
+//   dz_i = p_i ((a + c) + b (log p_i + H)) - a [i = y]
+//
+// times the row's scale and 1 / temperature. Since log p_i + H = z_i - E_p[z], lse is not needed.
+
+#include <cmath>
+#include <concepts>
+
+#include <idiolect/config.hpp>
+#include <idiolect/core/scalar.hpp>
+#include <idiolect/loss/token_loss.hpp>
+#include <idiolect/stats/fold.hpp>
+
+namespace idiolect {
+
+/// The coefficients of one row's gradient; scale and 1 / temperature are multiplied in.
+template <std::floating_point Real>
+struct row_span {
+  Real max = 0;          ///< of z / temperature
+  Real log_sum = 0;      ///< lse - max
+  Real mean_offset = 0;  ///< E_p[z / temperature] - max
+  Real inverse_temperature = 1;
+  Real common = 0;   ///< (a + c) scale: times p
+  Real entropic = 0;  ///< b scale: times p (log p + H)
+  Real pull = 0;     ///< a scale: taken off the target
+  index target = 0;
+};
+
+template <std::floating_point Real, moments Set>
+[[nodiscard]] IDIOLECT_HD row_span<Real> make_row_span(const row_stats<Real, Set>& s,
+                                                       const loss_terms<Real>& terms, Real scale,
+                                                       Real inverse_temperature) {
+  const Real factor = scale * inverse_temperature;
+  return {s.max,
+          s.log_sum,
+          s.mean_offset,
+          inverse_temperature,
+          detail::silenced(factor, terms.a + terms.c),
+          detail::silenced(factor, terms.b),
+          detail::silenced(factor, terms.a),
+          s.target};
+}
+
+/// One element of the gradient without the target's pull. 0 for a masked logit.
+template <std::floating_point Real>
+[[nodiscard]] IDIOLECT_HD Real span_element(const row_span<Real>& r, Real logit) {
+  using std::exp;
+  const Real offset = logit * r.inverse_temperature - r.max;
+  const Real p = exp(offset - r.log_sum);
+  return p == 0 ? Real{0} : p * (r.common + r.entropic * (offset - r.mean_offset));
+}
+
+/// Writes (or adds) the gradient of a finite row; `gradient` may be `row` itself. O(n).
+template <std::floating_point Real, logit_scalar T, logit_scalar G>
+IDIOLECT_HD void write_span(const T* row, G* gradient, index n, const row_span<Real>& r,
+                            bool accumulate) {
+  for (index i = 0; i < n; ++i) {
+    Real dz = span_element(r, static_cast<Real>(load(row[i])));
+    if (i == r.target) dz -= r.pull;
+    if (accumulate) dz += static_cast<Real>(load(gradient[i]));
+    gradient[i] = store<G>(dz);
+  }
+}
+
+/// A folding_backend that also writes gradients: requirement (4) `b.span(row, gradient, n, r,
+/// accumulate)` does what write_span does.
+template <class B>
+concept training_backend =
+    folding_backend<B> && requires(const B& b, const float* row, float* gradient, index n,
+                                   const row_span<double>& r, bool accumulate) {
+      b.span(row, gradient, n, r, accumulate);
+    };
+
+}  // namespace idiolect

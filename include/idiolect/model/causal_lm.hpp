@@ -1,0 +1,112 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// What the library asks of a language model: streams of tokens that grow by `forward`, and logits
+// for the tokens that asked for them. The shape is the least that llama.cpp (several sequences in
+// a batch, host logits until the next decode), a LibTorch module with a cache and a CUDA engine
+// have in common. A minimal model stands in model/archetypes.hpp, ready to copy.
+
+#include <concepts>
+#include <span>
+
+#include <idiolect/core/matrix_view.hpp>
+#include <idiolect/core/types.hpp>
+
+namespace idiolect {
+
+/// Names a stream of one model: a growing sequence of tokens and what the model caches for it.
+using stream_id = std::int32_t;
+
+/// Which tokens of a chunk give a row of logits.
+enum class want_logits : std::uint8_t { none, last, all };
+
+/// Tokens to append to one stream. A stream appears at most once in a call of `forward`.
+struct chunk {
+  stream_id stream;
+  std::span<const token_id> tokens;
+  want_logits logits = want_logits::last;
+};
+
+/// How `forward` ended. On anything but `ok` and `fatal` every stream is as it was before.
+enum class forward_status : std::uint8_t {
+  ok,
+  no_room,  ///< a stream would pass context_size, or the cache is full
+  aborted,  ///< the host cancelled the call
+  fatal     ///< the model cannot be used any further
+};
+
+/// Requirements, for a model `m`, its stream `s`, and a const model `c`:
+///  (1) `c.vocab_size()` columns of logits, `c.context_size()` tokens a stream can hold.
+///  (2) `m.open()` gives a new empty stream, `m.fork(s)` a new stream with the tokens of `s`,
+///      `m.drop(s)` ends one. `open` and `fork` raise backend_error when there is no room.
+///  (3) `c.length(s)` tokens are in `s`.
+///  (4) `m.forward(chunks)` appends each chunk to its stream, all chunks in one call.
+///  (5) `c.logits(s)` has one row for each token of the last `forward` that asked (none, last or
+///      all tokens of the chunk); row r predicts the token after it. Valid until the next
+///      `forward`, `fork`, `drop` or `truncate`. Host memory, or device memory if the model says
+///      so by `device_logits`.
+///  (6) `c.is_end(t)`: the model ends its text with t.
+///  (7) One thread at a time uses a model; it belongs to no thread in particular.
+template <class M>
+concept causal_lm = requires(M& m, const M& c, stream_id s, token_id t,
+                             std::span<const chunk> chunks) {
+  { c.vocab_size() } -> std::convertible_to<index>;
+  { c.context_size() } -> std::convertible_to<index>;
+  { m.open() } -> std::same_as<stream_id>;
+  { m.fork(s) } -> std::same_as<stream_id>;
+  m.drop(s);
+  { c.length(s) } -> std::convertible_to<index>;
+  { m.forward(chunks) } -> std::same_as<forward_status>;
+  { c.logits(s) } -> matrix_like;
+  { c.is_end(t) } -> std::same_as<bool>;
+};
+
+/// A causal_lm that can take tokens back: `m.truncate(s, n)` keeps the first n tokens of `s`.
+/// Recurrent models cannot; algorithms that would like to then fork beforehand.
+template <class M>
+concept truncatable_lm = causal_lm<M> && requires(M& m, stream_id s, index n) { m.truncate(s, n); };
+
+/// What a model says of itself; each is optional, with the cautious answer as default.
+template <causal_lm M>
+struct model_traits {
+  /// A row's bits do not depend on what else is in the batch or how the text was cut in chunks.
+  static constexpr bool batch_invariant = [] {
+    if constexpr (requires { { M::batch_invariant } -> std::convertible_to<bool>; }) {
+      return static_cast<bool>(M::batch_invariant);
+    } else {
+      return false;
+    }
+  }();
+
+  /// The logits live in device memory.
+  static constexpr bool device_logits = [] {
+    if constexpr (requires { { M::device_logits } -> std::convertible_to<bool>; }) {
+      return static_cast<bool>(M::device_logits);
+    } else {
+      return false;
+    }
+  }();
+
+  static constexpr bool can_truncate = truncatable_lm<M>;
+
+  /// Streams that may be open at once.
+  static index max_streams(const M& m) {
+    if constexpr (requires { { m.max_streams() } -> std::convertible_to<index>; }) {
+      return m.max_streams();
+    } else {
+      return 1;
+    }
+  }
+
+  /// Tokens that one call of `forward` takes, over all its chunks.
+  static index max_chunk(const M& m) {
+    if constexpr (requires { { m.max_chunk() } -> std::convertible_to<index>; }) {
+      return m.max_chunk();
+    } else {
+      return m.context_size();
+    }
+  }
+};
+
+}  // namespace idiolect

@@ -1,0 +1,113 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Summaries of many numbers that merge: moments (Chan, Golub, LeVeque 1979) and a histogram.
+// Shards summarise on their own and merge in a fixed order.
+
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+#include <idiolect/core/types.hpp>
+
+namespace idiolect {
+
+/// Count, mean, variance, minimum and maximum. NaN values are counted apart and change nothing.
+struct moment_summary {
+  index count = 0;
+  index nan_count = 0;
+  double mean = 0;
+  double sum_of_squares = 0;  ///< of deviations from the mean
+  double min = std::numeric_limits<double>::infinity();
+  double max = -std::numeric_limits<double>::infinity();
+
+  void add(double x) {
+    if (std::isnan(x)) {
+      ++nan_count;
+      return;
+    }
+    moment_summary one;
+    one.count = 1;
+    one.mean = one.min = one.max = x;
+    merge(one);
+  }
+
+  void merge(const moment_summary& other) {
+    nan_count += other.nan_count;
+    if (other.count == 0) return;
+    if (count == 0) {
+      const index nans = nan_count;
+      *this = other;
+      nan_count = nans;
+      return;
+    }
+    if (std::isinf(mean) || std::isinf(other.mean)) {  // a masked target's CLL is -inf
+      mean += other.mean;
+      sum_of_squares = std::numeric_limits<double>::quiet_NaN();
+    } else {
+      const auto a = static_cast<double>(count);
+      const auto b = static_cast<double>(other.count);
+      const double distance = other.mean - mean;
+      sum_of_squares += other.sum_of_squares + distance * distance * (a * (b / (a + b)));
+      mean += distance * (b / (a + b));
+    }
+    count += other.count;
+    min = other.min < min ? other.min : min;
+    max = other.max > max ? other.max : max;
+  }
+
+  /// Sample variance (n - 1); NaN below two values.
+  [[nodiscard]] double variance() const {
+    return count > 1 ? sum_of_squares / static_cast<double>(count - 1)
+                     : std::numeric_limits<double>::quiet_NaN();
+  }
+  [[nodiscard]] double standard_deviation() const { return std::sqrt(variance()); }
+  [[nodiscard]] double sum() const { return count > 0 ? mean * static_cast<double>(count) : 0; }
+};
+
+/// `Bins` equal bins over [low, high), what lies outside, and NaN.
+template <std::size_t Bins>
+struct histogram {
+  double low = 0;
+  double high = 1;
+  std::array<std::uint64_t, Bins> counts{};
+  std::uint64_t below = 0;
+  std::uint64_t above = 0;
+  std::uint64_t nan_count = 0;
+
+  void add(double x) {
+    if (std::isnan(x)) {
+      ++nan_count;
+    } else if (x < low) {
+      ++below;
+    } else if (x >= high) {
+      ++above;
+    } else {
+      const double position = (x - low) / (high - low) * static_cast<double>(Bins);
+      const auto bin = static_cast<std::size_t>(position);
+      ++counts[bin < Bins ? bin : Bins - 1];
+    }
+  }
+
+  /// Both cover the same interval.
+  void merge(const histogram& other) {
+    for (std::size_t i = 0; i < Bins; ++i) counts[i] += other.counts[i];
+    below += other.below;
+    above += other.above;
+    nan_count += other.nan_count;
+  }
+
+  [[nodiscard]] std::uint64_t total() const {
+    std::uint64_t n = below + above;
+    for (const auto c : counts) n += c;
+    return n;
+  }
+  [[nodiscard]] double bin_low(std::size_t i) const {
+    return low + (high - low) * static_cast<double>(i) / static_cast<double>(Bins);
+  }
+};
+
+}  // namespace idiolect
