@@ -10,6 +10,8 @@
 // The library cuts its work the same way for every executor and merges in a fixed order, so the
 // choice changes the time and never the bits of a result.
 
+#include <algorithm>
+#include <atomic>
 #include <concepts>
 #include <condition_variable>
 #include <exception>
@@ -72,8 +74,9 @@ struct openmp_executor {
 };
 #endif
 
-/// A pool of std::threads, shared by copies. The calling thread works too. Calls of `bulk` from
-/// several threads take turns; a nested call runs serially in its caller.
+/// A pool of std::threads, shared by copies. The calling thread works too. A call while another is
+/// under way, nested or from another thread, runs serially in its caller: nobody ever waits for
+/// somebody else's work.
 class thread_executor {
  public:
   /// `threads` in all, the caller's included; 0 means std::thread::hardware_concurrency().
@@ -108,11 +111,10 @@ class thread_executor::pool {
   [[nodiscard]] int concurrency() const noexcept { return static_cast<int>(workers_.size()) + 1; }
 
   void bulk(index n, const std::function<void(index)>& f) {
-    if (inside_ == this || workers_.empty() || n <= 1) {
+    if (workers_.empty() || n <= 1 || busy_.test_and_set(std::memory_order_acquire)) {
       for (index i = 0; i < n; ++i) f(i);
       return;
     }
-    const std::scoped_lock turn(turn_);
     std::unique_lock lock(mutex_);
     task_ = &f;
     next_ = 0;
@@ -122,13 +124,15 @@ class thread_executor::pool {
     drain(lock);
     done_.wait(lock, [this] { return running_ == 0; });
     task_ = nullptr;
-    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+    const std::exception_ptr failure = std::exchange(failure_, nullptr);
+    lock.unlock();
+    busy_.clear(std::memory_order_release);
+    if (failure) std::rethrow_exception(failure);
   }
 
  private:
   // Takes items until none is left; `lock` is held on entry and on return.
   void drain(std::unique_lock<std::mutex>& lock) {
-    const pool* const outer = std::exchange(inside_, this);
     while (next_ < end_) {
       const index i = next_++;
       const auto* const task = task_;
@@ -142,7 +146,6 @@ class thread_executor::pool {
       }
       --running_;
     }
-    inside_ = outer;
     if (running_ == 0) done_.notify_all();
   }
 
@@ -168,9 +171,7 @@ class thread_executor::pool {
     }
   }
 
-  inline static thread_local const pool* inside_ = nullptr;
-
-  std::mutex turn_;
+  std::atomic_flag busy_;  // a bulk is under way
   std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable done_;

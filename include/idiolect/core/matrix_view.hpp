@@ -103,7 +103,8 @@ template <matrix_like M>
     return m;
   } else if constexpr (detail::eigen_like<M>) {
     using eigen_type = std::remove_cvref_t<M>;
-    static_assert(eigen_type::IsRowMajor || eigen_type::ColsAtCompileTime == 1,
+    constexpr bool column_vector = requires { requires eigen_type::ColsAtCompileTime == 1; };
+    static_assert(eigen_type::IsRowMajor || column_vector,
                   "idiolect: a matrix of logits has one row per token and is row-major "
                   "(Eigen::Matrix<T, Dynamic, Dynamic, Eigen::RowMajor>); view a column-major "
                   "V x N matrix with idiolect::columns_as_rows");

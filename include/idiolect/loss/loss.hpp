@@ -40,7 +40,7 @@ class row_scales {
   template <class Target>
   row_scales(std::span<const Target> targets, const loss_options& o)
       : offsets_(o.sequence_offsets) {
-    for (const Target t : targets) valid_ += t != static_cast<Target>(o.ignore_index);
+    for (const Target t : targets) valid_ += static_cast<index>(t) != o.ignore_index;
     switch (o.reduce.how) {
       case reduction::kind::sum:
       case reduction::kind::none:
@@ -76,7 +76,7 @@ class row_scales {
     for (std::size_t k = 0; k + 1 < offsets_.size(); ++k) {
       index n = 0;
       for (index i = offsets_[k]; i < offsets_[k + 1]; ++i) {
-        n += targets[static_cast<std::size_t>(i)] != static_cast<Target>(ignore);
+        n += static_cast<index>(targets[static_cast<std::size_t>(i)]) != ignore;
       }
       per_sequence_[k] = n > 0 ? 1 / static_cast<double>(n) : 0;
       sequences += n > 0;
@@ -214,7 +214,7 @@ class loss_pass {
   // The weighted loss of row i; its gradient is written and its share of the report added.
   double row(index i, partial_report& partial) {
     const Target target = targets_[static_cast<std::size_t>(i)];
-    if (target == static_cast<Target>(options_.ignore_index)) {
+    if (static_cast<index>(target) == options_.ignore_index) {
       clear_gradient(i);
       return 0;
     }

@@ -44,8 +44,13 @@ namespace detail {
 template <class T, class Real>
 using stats_for = row_stats<Real, required_moments<T>>;
 
+template <class G, class Stats>
+concept weighs = requires(const G& gate, const Stats& stats) { gate.weight(stats); } ||
+                 requires(const G& gate, const Stats& stats) { gate(stats); };
+
 // Either a member `weight`, or the object itself called with the statistics.
 template <class G, class Stats>
+  requires weighs<G, Stats>
 IDIOLECT_HD auto weight_of(const G& gate, const Stats& stats) {
   if constexpr (requires { gate.weight(stats); }) {
     return gate.weight(stats);

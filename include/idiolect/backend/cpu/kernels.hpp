@@ -22,8 +22,13 @@
 namespace idiolect::detail {
 
 /// Elements of a block: 8 KiB of float, so that a block, its exponentials and its widened copy stay
-/// in a 32 KiB cache. Also bounds the length of a lane's sum in float to block / (4 lanes).
+/// in a 32 KiB cache.
 inline constexpr index fold_block_size = 2048;
+
+/// Terms that a lane adds up before its sum goes to double. Terms far below a lane's sum are lost,
+/// always in the same direction where they are equal: 8 of them bound that to 8 * 2^-24 of the sum,
+/// a whole block's would be 8e-6 of it with SSE.
+inline constexpr index lane_run = 8;
 
 /// `source` in the accumulation type: itself, or widened into `buffer`.
 template <logit_scalar T>
@@ -58,47 +63,60 @@ A block_max(const A* x, index n) {
   return largest;
 }
 
-/// Calls `vector(i)` for i = 0, lanes, 2 lanes, ... with the number (0 to 3) of the accumulator to
-/// use, then `scalar(i)` for what is left.
-template <std::floating_point A, class Vector, class Scalar>
-void for_lanes(index n, Vector&& vector, Scalar&& scalar) {
+/// Calls `vector(i, k)` for i = 0, lanes, 2 lanes, ... with the number k (0 to 3) of the accumulator
+/// to use, `flush()` after every lane_run uses of each, then `scalar(i)` for what is left.
+template <std::floating_point A, class Vector, class Scalar, class Flush>
+void for_lanes(index n, Vector&& vector, Scalar&& scalar, Flush&& flush) {
   constexpr index lanes = packet<A>::lanes;
+  constexpr index step = 4 * lanes;
+  const index whole = n / step * step;
   index i = 0;
-  for (; i + 4 * lanes <= n; i += 4 * lanes) {
-    vector(i, 0);
-    vector(i + lanes, 1);
-    vector(i + 2 * lanes, 2);
-    vector(i + 3 * lanes, 3);
+  while (i < whole) {
+    const index stop = std::min(whole, i + lane_run * step);
+    for (; i < stop; i += step) {
+      vector(i, 0);
+      vector(i + lanes, 1);
+      vector(i + 2 * lanes, 2);
+      vector(i + 3 * lanes, 3);
+    }
+    flush();
   }
   for (; i + lanes <= n; i += lanes) vector(i, 0);
   for (; i < n; ++i) scalar(i);
 }
 
-/// Four registers of partial sums and the scalar remainder's.
+/// Four registers of partial sums, and in double what they were flushed to and the scalar rest.
 template <std::floating_point A>
 struct lane_sums {
   packet<A> part[4] = {packet<A>::all(0), packet<A>::all(0), packet<A>::all(0), packet<A>::all(0)};
   double rest = 0;
 
+  void flush() {
+    rest += ((part[0] + part[1]) + (part[2] + part[3])).sum();
+    for (packet<A>& p : part) p = packet<A>::all(0);
+  }
+
   void add(int k, packet<A> x) { part[k] = part[k] + x; }
   void add_product(int k, packet<A> x, packet<A> y) {
     part[k] = packet<A>::multiply_add(x, y, part[k]);
   }
-  [[nodiscard]] double total() const {
-    return ((part[0].sum() + part[1].sum()) + (part[2].sum() + part[3].sum())) + rest;
+  [[nodiscard]] double total() {
+    flush();
+    return rest;
   }
 };
 
 /// State of one block of n <= fold_block_size values.
 template <moments Set, std::floating_point A>
-row_state<double, Set> fold_block(const A* x, index n, A inverse_temperature) {
+row_state<double, Set> fold_block(const A* x, index n, double inverse_temperature) {
   using P = packet<A>;
+  const auto scale = static_cast<A>(inverse_temperature);
   constexpr bool spread = has(Set, moments::varentropy);
   constexpr bool squares = has(Set, moments::collision);
   const A largest = block_max(x, n);
   const A reference = largest == -std::numeric_limits<A>::infinity() ? A{0} : largest;
   const P reference_lanes = P::all(reference);
-  const P scale_lanes = P::all(inverse_temperature);
+  const P scale_lanes = P::all(scale);
   A exponentials[spread ? fold_block_size : 1];
 
   lane_sums<A> sum, first, square;
@@ -113,12 +131,17 @@ row_state<double, Set> fold_block(const A* x, index n, A inverse_temperature) {
         if constexpr (spread) e.store(exponentials + i);
       },
       [&](index i) {
-        const A d = (x[i] - reference) * inverse_temperature;
+        const A d = (x[i] - reference) * scale;
         const A e = exp_nonpositive(d);
         sum.rest += static_cast<double>(e);
         first.rest += static_cast<double>(e * bounded(d));
         if constexpr (squares) square.rest += static_cast<double>(e * e);
         if constexpr (spread) exponentials[i] = e;
+      },
+      [&] {
+        sum.flush();
+        first.flush();
+        if constexpr (squares) square.flush();
       });
 
   row_state<double, Set> state;
@@ -126,7 +149,8 @@ row_state<double, Set> fold_block(const A* x, index n, A inverse_temperature) {
   // NaN and +inf arrive in `first`: their distance to the maximum is NaN.
   state.sum = std::isnan(state.first) ? state.first : sum.total();
   if (state.sum == 0) return {};
-  state.max = static_cast<double>(reference) * static_cast<double>(inverse_temperature);
+  // In double, as the target's logit is scaled: rounding the factor would count |max| times.
+  state.max = static_cast<double>(reference) * inverse_temperature;
   if constexpr (squares) state.squares = square.total();
   if constexpr (spread) {
     const auto mean = static_cast<A>(state.first / state.sum);
@@ -139,9 +163,10 @@ row_state<double, Set> fold_block(const A* x, index n, A inverse_temperature) {
           deviation.add_product(k, P::load(exponentials + i) * d, d);
         },
         [&](index i) {
-          const A d = bounded((x[i] - reference) * inverse_temperature) - mean;
+          const A d = bounded((x[i] - reference) * scale) - mean;
           deviation.rest += static_cast<double>(exponentials[i] * d * d);
-        });
+        },
+        [&] { deviation.flush(); });
     state.spread = deviation.total();
   }
   return state;
@@ -156,7 +181,7 @@ row_state<double, Set> fold_row(const T* row, index n, double inverse_temperatur
   for (index i = 0; i < n; i += fold_block_size) {
     const index count = std::min(fold_block_size, n - i);
     const A* const block = widened(row + i, count, buffer);
-    state = merge(state, fold_block<Set>(block, count, static_cast<A>(inverse_temperature)));
+    state = merge(state, fold_block<Set>(block, count, inverse_temperature));
   }
   return state;
 }
@@ -189,7 +214,8 @@ void span_block(const A* x, A* out, index n, A reference, A inverse_sum, const r
         A dz = exp_nonpositive(d) * factor;
         if constexpr (Accumulate) dz += out[i];
         out[i] = dz;
-      });
+      },
+      [] {});
 }
 
 /// Writes (or adds) the gradient of a finite row of n logits; `gradient` may be `row`. O(n).
@@ -221,18 +247,19 @@ void span_row(const T* row, G* gradient, index n, const row_span<double>& r, boo
       out = gradient + i;
     } else {
       out = scratch;
-      if (accumulate) {
-        for (index j = 0; j < count; ++j) scratch[j] = static_cast<A>(load(gradient[i + j]));
-      }
     }
     const auto run = [&]<bool Entropic>(std::bool_constant<Entropic>) {
-      accumulate ? span_block<Entropic, true>(x, out, count, reference, inverse_sum, narrow)
-                 : span_block<Entropic, false>(x, out, count, reference, inverse_sum, narrow);
+      direct && accumulate
+          ? span_block<Entropic, true>(x, out, count, reference, inverse_sum, narrow)
+          : span_block<Entropic, false>(x, out, count, reference, inverse_sum, narrow);
     };
     narrow.entropic == 0 ? run(std::false_type{}) : run(std::true_type{});
     if (i == target_block) out[target - i] -= narrow.pull;
-    if constexpr (!direct) {
-      for (index j = 0; j < count; ++j) gradient[i + j] = store<G>(scratch[j]);
+    if constexpr (!direct) {  // added in the wider type: a gradient in double keeps its digits
+      for (index j = 0; j < count; ++j) {
+        G& dz = gradient[i + j];
+        dz = accumulate ? store<G>(scratch[j] + load(dz)) : store<G>(scratch[j]);
+      }
     }
   }
 }

@@ -38,7 +38,7 @@ struct idft {
     } else {
       g = exp(-clamp(phi, -bound, bound) / static_cast<Real>(beta));
     }
-    return 1 + static_cast<Real>(strength) * (g - 1);
+    return 1 + detail::silenced(static_cast<Real>(strength), g - 1);
   }
 
   /// d gamma_t / d phi; 0 where clamped.
@@ -63,7 +63,7 @@ struct idft {
     using real = typename Stats::real;
     const real w = weight(s);
     const real by_gamma = detail::silenced(w * gamma_slope(s.phi()), s.log_prob());
-    return {.log_prob = w * gamma(s.phi()) + by_gamma, .entropy = by_gamma};
+    return {.log_prob = detail::silenced(w, gamma(s.phi())) + by_gamma, .entropy = by_gamma};
   }
 
   void validate() const {
