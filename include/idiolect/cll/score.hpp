@@ -11,6 +11,7 @@
 // Source: arXiv 2602.12222; the variance and the sampler's centre are this library's.
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -53,23 +54,28 @@ struct score_options {
 
 namespace detail {
 
-/// Mean and variance of log p under the sampler's distribution, for a finite row.
+/// Centre and variance of log p under the sampler's distribution, for a finite row. Offsets from
+/// the row's maximum, which every sampler keeps: for one token, or several that tie, both are
+/// exact, and phi and its variance are 0 together.
 template <class T>
 void centre_by_sampler(const T* row, index n, const row_stats<double, moments::varentropy>& stats,
                        const score_options& o, token_score& score) {
   const auto r = sampled_distribution(row, n, *o.sampler);
-  const auto log_p = [&](token_id t) {
-    return static_cast<double>(load(row[t])) / o.temperature - stats.max - stats.log_sum;
+  const double inverse_temperature = 1 / o.temperature;
+  const auto offset = [&](token_id t) {
+    return static_cast<double>(load(row[t])) * inverse_temperature - stats.max;
   };
   double mean = 0;
-  for (std::size_t i = 0; i < r.tokens.size(); ++i) mean += r.probs[i] * log_p(r.tokens[i]);
+  for (std::size_t i = 0; i < r.tokens.size(); ++i) {
+    if (r.probs[i] > 0) mean += r.probs[i] * offset(r.tokens[i]);
+  }
   double variance = 0;
   for (std::size_t i = 0; i < r.tokens.size(); ++i) {
-    if (r.probs[i] == 0) continue;
-    const double distance = log_p(r.tokens[i]) - mean;
+    if (r.probs[i] == 0) continue;  // its offset may be -inf
+    const double distance = offset(r.tokens[i]) - mean;
     variance += r.probs[i] * distance * distance;
   }
-  score.phi = score.log_prob - mean;
+  score.phi = stats.target_offset - mean;
   score.varentropy = variance;
 }
 
