@@ -1,0 +1,64 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The shape of a Llama-2 model: everything that a checkpoint's header says. The constants that the
+// format leaves out (RMSNorm's epsilon, RoPE's base) are those of llama2.c.
+
+#include <string>
+
+#include <idiolect/core/error.hpp>
+#include <idiolect/core/types.hpp>
+
+namespace tiny_llama {
+
+using idiolect::index;
+using idiolect::token_id;
+
+/// RMSNorm divides by sqrt(mean(x^2) + norm_epsilon).
+inline constexpr double norm_epsilon = 1e-5;
+/// Pair i of a head of size n turns by position * rope_base^(-2 i / n).
+inline constexpr double rope_base = 10000.0;
+
+struct config {
+  index dim = 96;          ///< width of the residual stream
+  index hidden_dim = 256;  ///< width of the feed-forward layer
+  index layers = 2;
+  index heads = 4;           ///< query heads
+  index kv_heads = 4;        ///< key/value heads; each serves heads / kv_heads query heads
+  index vocab_size = 40;     ///< columns of logits
+  index context_size = 256;  ///< tokens a sequence can hold
+  bool tied = true;          ///< the output head is the token embedding
+
+  [[nodiscard]] constexpr index head_size() const { return dim / heads; }
+  [[nodiscard]] constexpr index kv_dim() const { return head_size() * kv_heads; }
+
+  bool operator==(const config&) const = default;
+};
+
+/// Raises shape_error unless the sizes fit together.
+inline void validate(const config& c) {
+  const auto positive = [](index value, const char* name) {
+    idiolect::require(value > 0, "config", [&] {
+      return std::string(name) + " is " + std::to_string(value) + ", expected a positive number";
+    });
+  };
+  positive(c.dim, "dim");
+  positive(c.hidden_dim, "hidden_dim");
+  positive(c.layers, "layers");
+  positive(c.heads, "heads");
+  positive(c.kv_heads, "kv_heads");
+  positive(c.vocab_size, "vocab_size");
+  positive(c.context_size, "context_size");
+  const auto divides = [](index divisor, index value, const char* what) {
+    idiolect::require(value % divisor == 0, "config", [&] {
+      return std::string(what) + ": " + std::to_string(value) + " is not a multiple of " +
+             std::to_string(divisor);
+    });
+  };
+  divides(c.heads, c.dim, "dim must split evenly into heads");
+  divides(c.kv_heads, c.heads, "heads must split evenly among kv_heads");
+  divides(2, c.head_size(), "RoPE turns pairs, so the head size must be even");
+}
+
+}  // namespace tiny_llama
