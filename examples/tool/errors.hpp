@@ -1,0 +1,48 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// What can go wrong in the tool, and the exit code that tells a script so. A message names the
+// place, what was expected there, what was found and, where it is not plain, what to do.
+
+#include <stdexcept>
+#include <string>
+
+#include <idiolect/core/error.hpp>
+
+namespace tool {
+
+inline constexpr int exit_ok = 0;
+inline constexpr int exit_failure = 1;  ///< input that cannot be used, a result that is not written
+inline constexpr int exit_usage = 2;    ///< options that make no sense
+
+/// A file or a model that cannot be used: exit_failure.
+struct input_error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// Options that make no sense, alone or together: exit_usage.
+struct usage_error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// Raises input_error with `place: message`; a place is `file` or `file:line`.
+[[noreturn]] inline void fail(const std::string& place, const std::string& message) {
+  throw input_error(place + ": " + message);
+}
+
+/// Raises usage_error unless `condition` holds.
+inline void require_usage(bool condition, const std::string& message) {
+  if (!condition) throw usage_error(message);
+}
+
+/// What an error of the library says, without the library's name and the word `file` in front.
+[[nodiscard]] inline std::string message_of(const idiolect::error& e) {
+  std::string text = e.what();
+  for (const std::string prefix : {"idiolect: ", "file: "}) {
+    if (text.starts_with(prefix)) text.erase(0, prefix.size());
+  }
+  return text;
+}
+
+}  // namespace tool

@@ -1,0 +1,41 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// A line on a terminal that says how far the work is. Nothing is written where standard error is
+// not a terminal: a log file wants results, not progress.
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace tool {
+
+class progress {
+ public:
+  /// `total` pieces of work, counted in `unit` ("tokens").
+  progress(std::string label, std::int64_t total, std::string unit);
+  progress(const progress&) = delete;
+  progress& operator=(const progress&) = delete;
+  ~progress();  ///< wipes the line
+
+  /// `count` more pieces are done; `note` stands at the end of the line.
+  void advance(std::int64_t count, const std::string& note = {});
+
+  /// Whether anybody sees it: a note need not be made up if not.
+  [[nodiscard]] bool visible() const noexcept { return visible_; }
+
+ private:
+  using clock = std::chrono::steady_clock;
+
+  std::string label_;
+  std::string unit_;
+  std::int64_t total_;
+  std::int64_t done_ = 0;
+  bool visible_;
+  bool drawn_ = false;
+  clock::time_point begin_ = clock::now();
+  clock::time_point next_ = clock::now();
+};
+
+}  // namespace tool

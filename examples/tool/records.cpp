@@ -1,0 +1,260 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tool/records.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "tool/errors.hpp"
+#include "tool/files.hpp"
+#include "tool/text.hpp"
+
+namespace tool {
+
+namespace {
+
+using json = nlohmann::json;
+
+/// One line of a file and its number.
+struct numbered_line {
+  std::string_view text;
+  std::string where;
+};
+
+std::string place(const std::string& path, std::size_t line) {
+  return (path == "-" ? "standard input" : path) + ":" + std::to_string(line);
+}
+
+/// Calls f(line, number) for every line, without its line break.
+template <class F>
+void for_each_line(std::string_view text, F&& f) {
+  for (std::size_t number = 1; !text.empty(); ++number) {
+    const auto end = text.find('\n');
+    f(text.substr(0, end), number);
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  }
+}
+
+/// Parts of a text between separators, or between blank lines, with the lines they begin at.
+std::vector<record> split_text(std::string_view text, const std::string& path, const reading& how) {
+  std::vector<record> parts;
+  std::size_t line = 1;
+  const auto add = [&](std::string_view part) {
+    const std::string_view kept = how.strip ? stripped(part) : part;
+    if (!kept.empty() && !stripped(kept).empty()) {
+      const auto before = static_cast<std::size_t>(kept.data() - part.data());
+      const auto breaks = std::ranges::count(part.substr(0, before), '\n');
+      record r;
+      r.where = place(path, line + static_cast<std::size_t>(breaks));
+      r.text = std::string(kept);
+      parts.push_back(std::move(r));
+    }
+  };
+  if (*how.split == "blank") {
+    std::size_t begin = 0;  // of the paragraph
+    std::size_t at = 0;     // of the line
+    for_each_line(text, [&](std::string_view row, std::size_t number) {
+      if (stripped(row).empty()) {
+        add(text.substr(begin, at - begin));
+        begin = at + row.size() + 1;
+        line = number + 1;
+      }
+      at += row.size() + 1;
+    });
+    if (begin < text.size()) add(text.substr(begin));
+    return parts;
+  }
+  for (;;) {
+    const auto end = text.find(*how.split);
+    const std::string_view part = text.substr(0, end);
+    add(part);
+    if (end == std::string_view::npos) return parts;
+    const std::size_t used = end + how.split->size();
+    line += static_cast<std::size_t>(std::ranges::count(text.substr(0, used), '\n'));
+    text.remove_prefix(used);
+  }
+}
+
+/// What is wrong with a line of JSON, without the parser's own prefix.
+std::string parser_message(const std::exception& e) {
+  const std::string_view text = e.what();
+  const auto end = text.find("] ");
+  return printable(end == std::string_view::npos ? text : text.substr(end + 2));
+}
+
+json parse_object(const numbered_line& line) {
+  json object;
+  try {
+    object = json::parse(line.text);
+  } catch (const json::exception& e) {
+    fail(line.where, "expected a JSON object on this line, found no valid JSON: " +
+                         parser_message(e) +
+                         " (plain text is read with --format text)");
+  }
+  if (!object.is_object()) {
+    fail(line.where, std::string("expected a JSON object such as {\"text\": \"...\"}, found ") +
+                         object.type_name());
+  }
+  return object;
+}
+
+/// A field that is text. Raises input_error for another type.
+const std::string& text_field(const json& object, const char* name, const std::string& where) {
+  const json& value = object.at(name);
+  if (!value.is_string()) {
+    fail(where, std::string("expected \"") + name + "\" to be a string, found " + value.type_name());
+  }
+  return value.get_ref<const std::string&>();
+}
+
+std::vector<token_id> token_field(const json& value, const std::string& where) {
+  if (!value.is_array()) {
+    fail(where, std::string("expected \"tokens\" to be an array of token ids, found ") +
+                    value.type_name());
+  }
+  std::vector<token_id> tokens;
+  tokens.reserve(value.size());
+  for (const json& element : value) {
+    const bool fits = element.is_number_integer() && element >= 0 &&
+                      element <= std::numeric_limits<token_id>::max();
+    if (!fits) {
+      fail(where, "expected token ids (integers from 0) in \"tokens\", found " +
+                      element.dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 40) +
+                      " at position " + std::to_string(tokens.size()));
+    }
+    tokens.push_back(element.get<token_id>());
+  }
+  if (tokens.size() < 2) {
+    fail(where, "expected 2 token ids or more in \"tokens\" (the first is only context), found " +
+                    std::to_string(tokens.size()));
+  }
+  return tokens;
+}
+
+record parse_record(const numbered_line& line, const reading& how) {
+  const json object = parse_object(line);
+  const std::string& where = line.where;
+  record r;
+  r.where = where;
+  if (const auto weight = object.find("weight"); weight != object.end()) {
+    if (!weight->is_number() || !std::isfinite(weight->get<double>())) {
+      fail(where, std::string("expected \"weight\" to be a finite number, found ") +
+                      (weight->is_number() ? "one that is not" : weight->type_name()));
+    }
+    r.weight = weight->get<double>();
+  }
+  const auto pair = [&](const char* given, const char* scored, const char* joint) {
+    if (!object.contains(given) && !object.contains(scored)) return false;
+    for (const char* name : {given, scored}) {
+      if (!object.contains(name)) {
+        fail(where, std::string("expected \"") + given + "\" and \"" + scored +
+                        "\" together, found no \"" + name + "\"");
+      }
+    }
+    r.prompt = text_field(object, given, where) + how.join.value_or(joint);
+    r.text = text_field(object, scored, where);
+    if (how.whole) r.text.insert(0, std::exchange(r.prompt, {}));
+    return true;
+  };
+  if (object.contains("tokens")) {
+    r.tokens = token_field(object.at("tokens"), where);
+    if (const auto given = object.find("prompt_tokens"); given != object.end()) {
+      const auto most = static_cast<index>(r.tokens.size()) - 1;
+      if (!given->is_number_integer() || *given < 0 || *given > most) {
+        fail(where, "expected \"prompt_tokens\" to be an integer from 0 to " +
+                        std::to_string(most) + " (one token at least is scored), found " +
+                        given->dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 40));
+      }
+      if (!how.whole) r.prompt_tokens = std::max<index>(1, given->get<index>());
+    }
+    return r;
+  }
+  if (!pair("prompt", "completion", "") && !pair("question", "answer", "\n")) {
+    if (!object.contains("text")) {
+      fail(where, "expected \"text\", \"prompt\" and \"completion\", \"question\" and \"answer\", "
+                  "or \"tokens\"; found none of them");
+    }
+    r.text = text_field(object, "text", where);
+  }
+  if (r.text.empty()) fail(where, "expected a text, found an empty one: nothing to score or train");
+  return r;
+}
+
+record parse_prompt(const numbered_line& line, const reading& how) {
+  const json object = parse_object(line);
+  record r;
+  r.where = line.where;
+  if (object.contains("prompt")) {
+    r.prompt = text_field(object, "prompt", line.where) + how.join.value_or("");
+  } else if (object.contains("question")) {
+    r.prompt = text_field(object, "question", line.where) + how.join.value_or("\n");
+  } else {
+    fail(line.where, "expected \"prompt\" or \"question\", found neither");
+  }
+  return r;
+}
+
+template <class Parse>
+std::vector<record> parse_lines(std::string_view text, const std::string& path, const reading& how,
+                                Parse&& parse) {
+  std::vector<record> records;
+  for_each_line(text, [&](std::string_view line, std::size_t number) {
+    if (!stripped(line).empty()) records.push_back(parse({line, place(path, number)}, how));
+  });
+  return records;
+}
+
+}  // namespace
+
+bool is_jsonl(const std::string& path, const reading& how) {
+  if (how.kind != reading::format::automatic) return how.kind == reading::format::jsonl;
+  for (const std::string_view ending : {".jsonl", ".ndjson", ".json"}) {
+    if (path.ends_with(ending)) return true;
+  }
+  return false;
+}
+
+std::vector<record> read_records(const std::string& path, const reading& how) {
+  const std::string content = read_file(path, "a text or JSON Lines");
+  std::vector<record> records;
+  if (is_jsonl(path, how)) {
+    records = parse_lines(content, path, how, parse_record);
+  } else if (how.split) {
+    records = split_text(content, path, how);
+  } else if (!content.empty()) {
+    record whole;
+    whole.where = place(path, 1);
+    whole.text = content;
+    records.push_back(std::move(whole));
+  }
+  if (records.empty()) {
+    fail(path, content.empty() ? "expected a text, found an empty file"
+                               : "expected a text, found nothing but white space and separators");
+  }
+  return records;
+}
+
+std::vector<record> read_prompts(const std::string& path, const reading& how) {
+  const std::string content = read_file(path, "prompts");
+  std::vector<record> records;
+  if (is_jsonl(path, how)) {
+    records = parse_lines(content, path, how, parse_prompt);
+  } else {
+    for_each_line(content, [&](std::string_view line, std::size_t number) {
+      if (line.ends_with('\r')) line.remove_suffix(1);
+      if (line.empty()) return;
+      record r;
+      r.where = place(path, number);
+      r.prompt = std::string(line) + how.join.value_or("");
+      records.push_back(std::move(r));
+    });
+  }
+  if (records.empty()) fail(path, "expected prompts, found none: one a line, or JSON Lines");
+  return records;
+}
+
+}  // namespace tool

@@ -1,0 +1,86 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The options of `idiolect rewrite`, and what follows from them.
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <idiolect/hinted/lambda.hpp>
+#include <idiolect/hinted/policy.hpp>
+#include <nlohmann/json_fwd.hpp>
+
+#include "tool/language_model.hpp"
+#include "tool/rewrite_records.hpp"
+
+namespace tool {
+
+struct rewrite_command_options {
+  model_choice model;
+  std::string in;
+  std::string out;
+  std::string rejected;
+  std::string json;
+  bool restart = false;
+  bool check = false;
+  std::string on_bad_record = "fail";
+  index show = 0;
+  bool trace = false;
+  index parallel = 32;
+
+  // Those whose default depends on the model are optional.
+  std::optional<std::string> delimiter;
+  std::optional<std::string> prompt_template;
+  std::optional<std::string> hint_template;
+  std::string hint = "solution";
+  std::string analysis_marker;
+  index analysis_budget = 512;
+
+  std::optional<std::string> verifier;
+  std::vector<std::string> verifier_arguments;
+  double verifier_timeout = 10;  ///< seconds
+
+  std::string schedule = "linear";
+  std::optional<double> beta;
+  double centre = 0.5;
+  double low = 0.3;
+  double high = 0.7;
+  double lambda = 0.5;
+
+  index tries = 3;
+  index rollouts = 1;
+  std::uint64_t seed = 0;
+  double temperature = 0.3;
+  double top_p = 0.95;
+  index top_k = 0;
+  double min_p = 0;
+  bool temperature_first = false;
+  double rollout_temperature = 1;
+  double rollout_top_p = 1;
+  index max_tokens = 512;
+};
+
+/// Says whether a text is an acceptable answer.
+using any_verifier = std::function<bool(const source_record*, std::string_view)>;
+
+/// Fills in what depends on the model: the default model and its kin, known by their vocabulary,
+/// have a format of their own.
+void complete(rewrite_command_options& o, const loaded_model& m);
+
+// Each raises usage_error for options that make no sense.
+[[nodiscard]] prompting prompting_of(const rewrite_command_options& o);
+[[nodiscard]] idiolect::any_lambda schedule_of(const rewrite_command_options& o);
+[[nodiscard]] idiolect::hinted_options policy_of(const rewrite_command_options& o,
+                                                 const loaded_model& m);
+[[nodiscard]] any_verifier verifier_of(const rewrite_command_options& o);
+
+/// All that the result depends on, as one line of JSON: the first of the unfinished file.
+[[nodiscard]] std::string header_of(const rewrite_command_options& o, const loaded_model& m,
+                                    const std::string& input);
+
+}  // namespace tool

@@ -1,0 +1,218 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <ranges>
+#include <utility>
+
+#include <idiolect/hinted/verifier.hpp>
+#include <idiolect/hinted/verifiers/command.hpp>
+#include <idiolect/version.hpp>
+
+#include "tool/errors.hpp"
+#include "tool/files.hpp"
+#include "tool/options.hpp"
+#include "tool/report.hpp"
+#include "tool/rewrite_command.hpp"
+#include "world/vocabulary.hpp"
+
+namespace tool {
+
+namespace {
+
+using idiolect::index;
+
+/// What the library says of an option, under the name it has here.
+template <class F>
+auto named(const std::string& option, F&& f) {
+  try {
+    return f();
+  } catch (const idiolect::error& e) {
+    const std::string text = e.what();
+    const std::string before = "idiolect: " + e.argument() + ": ";
+    throw usage_error(option + ": " +
+                      (text.starts_with(before) ? text.substr(before.size()) : text));
+  }
+}
+
+template <class V>
+any_verifier by_reference(V v) {
+  return [v = std::move(v)](const source_record* r, std::string_view text) { return v(*r, text); };
+}
+
+/// What a verifying program reads.
+struct json_payload {
+  std::string operator()(const source_record& r, std::string_view text) const {
+    nlohmann::ordered_json line = {{"question", r.question},
+                                   {"reference", r.answer},
+                                   {"answer", std::string(text)},
+                                   {"line", r.line}};
+    if (!r.id.empty()) line["id"] = nlohmann::ordered_json::parse(r.id);
+    return dump(line) + "\n";
+  }
+};
+
+}  // namespace
+
+void complete(rewrite_command_options& o, const loaded_model& m) {
+  const auto& pieces = m.tokenizer.pieces();
+  const auto characters = world::character_pieces();
+  const bool world = std::ranges::equal(pieces | std::views::drop(world::first_character), characters,
+                                        {}, &tiny_llama::tokenizer::piece::bytes);
+  if (!o.delimiter) o.delimiter = world ? ">" : "";
+  if (!o.prompt_template) o.prompt_template = "{question}\n";
+  if (!o.hint_template) {
+    o.hint_template = world ? "H{hint}\n{question}\n" : idiolect::prompt_templates{}.teacher;
+  }
+  if (!o.verifier) o.verifier = world ? "answer" : "numeric";
+  if (!o.beta) o.beta = o.schedule == "sigmoid" ? 10 : world ? 1 : 3;
+}
+
+prompting prompting_of(const rewrite_command_options& o) {
+  prompting how;
+  how.templates = {unescape(*o.prompt_template), unescape(*o.hint_template),
+                   unescape(o.analysis_marker)};
+  how.hint = o.hint == "answer" ? idiolect::hint_content::answer : idiolect::hint_content::solution;
+  how.delimiter = unescape(*o.delimiter);
+  how.hinted = o.tries > 0;
+  how.analysis_budget = o.analysis_budget;
+  try {
+    how.templates.validate();
+  } catch (const idiolect::error& e) {
+    const bool student = e.argument().ends_with("student");
+    throw usage_error(std::string(student ? "--prompt-template" : "--hint-template") +
+                      ": expected a text with {question}" +
+                      (student ? " and without {hint}" : " and {hint}") + ", found '" +
+                      printable(student ? *o.prompt_template : *o.hint_template) + "'");
+  }
+  require_usage(o.hint != "answer" || !how.delimiter.empty(),
+                "--hint answer needs --delimiter: where does the bare answer stand?");
+  require_range("--analysis-budget", static_cast<double>(o.analysis_budget), 1, 1e9);
+  return how;
+}
+
+idiolect::any_lambda schedule_of(const rewrite_command_options& o) {
+  idiolect::any_lambda schedule;
+  if (o.schedule == "sigmoid") {
+    schedule = idiolect::sigmoid_lambda{*o.beta, o.centre};
+  } else if (o.schedule == "piecewise") {
+    schedule = idiolect::piecewise_lambda{o.low, o.high};
+  } else if (o.schedule == "constant") {
+    schedule = idiolect::constant_lambda{o.lambda};
+  } else {
+    schedule = idiolect::linear_lambda{*o.beta};
+  }
+  const std::string option = o.schedule == "piecewise"  ? "--low and --high"
+                             : o.schedule == "constant" ? "--lambda"
+                                                        : "--beta";
+  named(option, [&] { schedule.validate(); });
+  return schedule;
+}
+
+idiolect::hinted_options policy_of(const rewrite_command_options& o, const loaded_model& m) {
+  require_range("--temperature", o.temperature, 0, 1e6);
+  require_range("--top-k", static_cast<double>(o.top_k), 0, 1e9);
+  require_range("--min-p", o.min_p, 0, 1);
+  require_usage(o.top_p > 0 && o.top_p <= 1, "--top-p: expected a number above 0, at most 1");
+  require_range("--rollout-temperature", o.rollout_temperature, 0, 1e6);
+  require_usage(o.rollout_top_p > 0 && o.rollout_top_p <= 1,
+                "--rollout-top-p: expected a number above 0, at most 1");
+  require_range("--max-tokens", static_cast<double>(o.max_tokens), 1, 1e9);
+  idiolect::hinted_options policy;
+  policy.sampler = {.temperature = o.temperature,
+                    .top_k = o.top_k,
+                    .top_p = o.top_p,
+                    .min_p = o.min_p,
+                    .order = o.temperature_first ? idiolect::sampler_order::temperature_first
+                                                 : idiolect::sampler_order::temperature_last};
+  policy.delimiter = unescape(*o.delimiter);
+  policy.end_tokens = {m.end};
+  if (m.tokenizer.has_byte_pieces() && m.end == tiny_llama::begin_token) {
+    policy.end_tokens.push_back(tiny_llama::end_token);
+  }
+  policy.max_tokens = o.max_tokens;
+  policy.seed = o.seed;
+  return policy;
+}
+
+any_verifier verifier_of(const rewrite_command_options& o) {
+  const std::string kind = o.verifier->substr(0, o.verifier->find(':'));
+  const std::string rest =
+      kind.size() < o.verifier->size() ? o.verifier->substr(kind.size() + 1) : "";
+  const std::string delimiter = unescape(*o.delimiter);
+  require_usage(o.verifier_arguments.empty() || kind == "command",
+                "--verifier-arg belongs to --verifier command:PROGRAM");
+  if (kind == "regex") {
+    require_usage(!rest.empty(), "--verifier regex:PATTERN: expected a pattern after the colon");
+    return named("--verifier regex", [&] { return by_reference(idiolect::regex_verifier(rest)); });
+  }
+  if (kind == "command") {
+    require_usage(!rest.empty(), "--verifier command:PROGRAM: expected a program after the colon");
+    require_range("--verifier-timeout", o.verifier_timeout, 0.001, 1e6);
+    std::vector<std::string> words = {rest};
+    words.insert(words.end(), o.verifier_arguments.begin(), o.verifier_arguments.end());
+    return by_reference(idiolect::command_verifier(
+        std::move(words), json_payload{},
+        std::chrono::milliseconds(static_cast<long>(1000 * o.verifier_timeout))));
+  }
+  require_usage(rest.empty(), "--verifier " + kind + ": expected nothing after the colon");
+  if (kind == "answer") {
+    require_usage(!delimiter.empty(), "--verifier answer needs --delimiter: where does the answer stand?");
+    return by_reference(idiolect::exact_verifier{delimiter});
+  }
+  if (kind == "numeric") {
+    const bool known = delimiter == "####" || delimiter == "\\boxed{" || delimiter == "A:";
+    return by_reference(idiolect::numeric_verifier{known ? "" : delimiter});
+  }
+  if (kind == "exact") return by_reference(idiolect::exact_verifier{});
+  if (kind == "none") return by_reference(idiolect::accept_all{});
+  throw usage_error("--verifier: expected answer, numeric, exact, none, regex:PATTERN or "
+                    "command:PROGRAM, found '" + printable(*o.verifier) + "'");
+}
+
+std::string header_of(const rewrite_command_options& o, const loaded_model& m,
+                      const std::string& input) {
+  nlohmann::ordered_json h = {
+      {"idiolect", "rewrite"},
+      {"version", std::to_string(IDIOLECT_VERSION_MAJOR) + "." +
+                      std::to_string(IDIOLECT_VERSION_MINOR) + "." +
+                      std::to_string(IDIOLECT_VERSION_PATCH)},
+      {"the input", input},
+      {"the model", fingerprint(read_file(m.path, "a model"))},
+      {"the tokenizer", fingerprint(read_file(m.tokenizer_path, "a tokenizer"))},
+      {"--end-token", m.end},
+      {"--unknown", m.keep_unknown},
+      {"--on-bad-record", o.on_bad_record},
+      {"--delimiter", *o.delimiter},
+      {"--prompt-template", *o.prompt_template},
+      {"--hint-template", *o.hint_template},
+      {"--hint", o.hint},
+      {"--analysis-marker", o.analysis_marker},
+      {"--analysis-budget", o.analysis_budget},
+      {"--verifier", *o.verifier},
+      {"--verifier-arg", o.verifier_arguments},
+      {"--verifier-timeout", o.verifier_timeout},
+      {"--schedule", o.schedule},
+      {"--beta", *o.beta},
+      {"--centre", o.centre},
+      {"--low", o.low},
+      {"--high", o.high},
+      {"--lambda", o.lambda},
+      {"--tries", o.tries},
+      {"--rollouts", o.rollouts},
+      {"--seed", o.seed},
+      {"--temperature", o.temperature},
+      {"--top-p", o.top_p},
+      {"--top-k", o.top_k},
+      {"--min-p", o.min_p},
+      {"--temperature-first", o.temperature_first},
+      {"--rollout-temperature", o.rollout_temperature},
+      {"--rollout-top-p", o.rollout_top_p},
+      {"--max-tokens", o.max_tokens},
+      {"--trace", o.trace}};
+  return dump(h);
+}
+
+}  // namespace tool

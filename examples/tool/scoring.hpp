@@ -1,0 +1,43 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Scores of many sequences: windows of several sequences go through the model side by side.
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <idiolect/cll/score.hpp>
+#include <idiolect/cll/sequence.hpp>
+
+#include "tool/language_model.hpp"
+#include "tool/sequences.hpp"
+
+namespace tool {
+
+/// How sequences go through the model. None of it but `tokens` and `overlap` changes a score.
+struct scoring {
+  idiolect::score_options tokens;
+  std::optional<index> overlap;  ///< of windows, in tokens; default: half of the context
+  index streams = 16;            ///< sequences at once
+  index chunk = 128;             ///< tokens of a sequence in one call, at most
+};
+
+/// The scores of one sequence: tokens[k] belongs to position first_scored + k.
+struct scored_sequence {
+  std::vector<idiolect::token_score> tokens;
+  index windows = 1;  ///< it was read in; more than one: longer than the context
+};
+
+/// Raises usage_error for options that do not fit the model. Shows its progress as `label`.
+[[nodiscard]] std::vector<scored_sequence> score_all(language_model& model, const executor& workers,
+                                                     std::span<const sequence> sequences,
+                                                     const scoring& how, const std::string& label);
+
+/// The scores by sequence.
+[[nodiscard]] std::vector<idiolect::sequence_score> by_sequence(
+    std::span<const scored_sequence> scores);
+
+}  // namespace tool
