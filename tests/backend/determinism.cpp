@@ -93,7 +93,7 @@ TEMPLATE_TEST_CASE("the same bits for any executor", "", IDIOLECT_TEST_CELLS) {
   for (const int threads : {1, 2, 3, 8}) {
     executors.emplace_back(std::to_string(threads) + " threads", any(thread_executor(threads)));
   }
-  for (const std::uint64_t seed : {1, 2, 3}) {
+  for (const std::uint64_t seed : {1u, 2u, 3u}) {
     executors.emplace_back("shuffled " + std::to_string(seed), shuffled(seed));
   }
 #if defined(_OPENMP)
@@ -110,11 +110,11 @@ TEMPLATE_TEST_CASE("the same bits for any executor", "", IDIOLECT_TEST_CELLS) {
 
 TEST_CASE("policies take executors as they are") {
   const batch<float> b(82);
-  const auto [report, gradient] = b.run(cpu{});
+  const auto want = b.run(cpu{});
   const auto check = [&](const auto& policy) {
-    const auto [other_report, other_gradient] = b.run(policy);
-    CHECK(same_report(report, other_report));
-    CHECK(same_bits(gradient, other_gradient));
+    const auto got = b.run(policy);
+    CHECK(same_report(want.first, got.first));
+    CHECK(same_bits(want.second, got.second));
   };
   const thread_executor pool(3);
   check(cpu{pool});

@@ -63,7 +63,8 @@ TEMPLATE_TEST_CASE("every target of a row", "", IDIOLECT_TEST_CELLS) {
   const auto values = gaussian_matrix<T>(1, n, 2, 72);
   std::vector<T> dz(n);
   worst_error worst;
-  for (token_id target = 0; target < n; target += target < 70 || target > 2030 ? 1 : 97) {
+  for (token_id target = 0; target < n; ++target) {
+    if (target > 70 && target < 2040 && target % 97 != 0) continue;
     (void)loss_and_gradient(TestType::backend(), values, std::vector<token_id>{target}, nll{}, dz);
     const auto e = gradient_error<A>(values.data(), dz.data(), n, target, {.a = 1});
     worst.see(e.value, [&] { return "target " + std::to_string(target) + ", " + e.where; });

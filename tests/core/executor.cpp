@@ -157,6 +157,17 @@ TEST_CASE("a nested call runs in its caller") {
   const thread_executor other(3);
   pool.bulk(8, [&](index) { other.bulk(16, [&](index) { ++others; }); });
   CHECK(others == 8 * 16);
+  // Crosswise, from two sides at once: nobody waits for the other.
+  std::thread reverse([&] {
+    for (int round = 0; round < 50; ++round) {
+      other.bulk(4, [&](index) { pool.bulk(4, [&](index) { other.bulk(2, [&](index) { ++others; }); }); });
+    }
+  });
+  for (int round = 0; round < 50; ++round) {
+    pool.bulk(4, [&](index) { other.bulk(4, [&](index) { pool.bulk(2, [&](index) { ++others; }); }); });
+  }
+  reverse.join();
+  CHECK(others == 8 * 16 + 2 * 50 * 4 * 4 * 2);
   // The failure of a nested call passes through both.
   CHECK_THROWS_AS(
       pool.bulk(4, [&](index) { pool.bulk(4, [](index) { throw std::runtime_error("inner"); }); }),

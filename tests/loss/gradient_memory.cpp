@@ -244,6 +244,27 @@ TEST_CASE("a gradient that overlaps the logits in part is an error") {
         }).argument() == "gradient");
 }
 
+TEST_CASE("rows of logits and gradient may interleave") {
+  const auto values = gaussian_matrix<float>(4, 10, 2, 46);
+  const std::vector<token_id> y{0, 3, 9, -100};
+  std::vector<float> apart(40), memory(80, -7.25f);
+  for (index i = 0; i < 4; ++i) std::copy_n(values.begin() + i * 10, 10, memory.begin() + i * 20);
+  const auto before = memory;
+  (void)loss_and_gradient(cpu{}, matrix_view<const float>(values.data(), 4, 10), y, idft{},
+                          matrix_view<float>(apart.data(), 4, 10));
+  (void)loss_and_gradient(cpu{}, matrix_view<const float>(memory.data(), 4, 10, 20), y, idft{},
+                          matrix_view<float>(memory.data() + 10, 4, 10, 20));
+  bool same = true;
+  for (index i = 0; i < 4; ++i) {
+    const auto k = static_cast<std::size_t>(i);
+    for (std::size_t j = 0; j < 10; ++j) {
+      same = same && memory[k * 20 + j] == before[k * 20 + j] &&
+             memory[k * 20 + 10 + j] == apart[k * 10 + j];
+    }
+  }
+  CHECK(same);
+}
+
 TEST_CASE("one row in place and beside itself") {
   std::vector<float> memory(20, 0.5f);
   const std::vector<token_id> y{0};

@@ -130,10 +130,12 @@ TEMPLATE_TEST_CASE("moments that are left out change nothing", "", IDIOLECT_TEST
   const auto basic = backend.template fold<moments::basic>(row.data(), 5000, 1.0);
   const auto all = backend.template fold<everything>(row.data(), 5000, 1.0);
   const auto squares = backend.template fold<moments::collision>(row.data(), 5000, 1.0);
+  // Not bit for bit: what is stored is rounded, what is not a compiler may fuse into the sum.
+  constexpr double tolerance = statistic_tolerance<typename TestType::accumulator>;
   CHECK(basic.max == all.max);
-  CHECK(basic.sum == all.sum);
-  CHECK(basic.first == all.first);
-  CHECK(squares.squares == all.squares);
+  CHECK(scaled_error(basic.sum / all.sum, 1) <= tolerance);
+  CHECK(scaled_error(basic.first / all.first, 1) <= tolerance);
+  CHECK(scaled_error(squares.squares / all.squares, 1) <= tolerance);
 }
 
 TEMPLATE_TEST_CASE("rows without a distribution are not finite", "", IDIOLECT_TEST_CELLS) {

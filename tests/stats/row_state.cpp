@@ -39,13 +39,14 @@ bool identical(const full_state<Real>& a, const full_state<Real>& b) {
          same(a.spread, b.spread) && same(a.squares, b.squares);
 }
 
-/// What a state says, compared: the largest difference of a statistic.
+/// What a state says, compared: the largest difference of a statistic. A finite state has no NaN.
 template <class Real>
 double difference(const full_state<Real>& a, const full_state<Real>& b) {
   if (a.finite() != b.finite()) return infinity;
   if (!a.finite()) return 0;
   if (a.max != b.max) return infinity;
   const auto x = finish(a, a.max), y = finish(b, b.max);
+  if (std::isnan(x.log_sum + x.mean_offset + x.varentropy() + x.collision())) return infinity;
   return std::max({scaled_error(x.log_sum, y.log_sum), scaled_error(x.mean_offset, y.mean_offset),
                    scaled_error(x.varentropy(), y.varentropy()),
                    scaled_error(x.collision(), y.collision())});

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The idiolect authors
 // SPDX-License-Identifier: Apache-2.0
 // expect: no matching function for call to .*loss
-// expect: token_loss<.*my_loss>
+// expect: token_loss<Loss> \|\| gate<Loss>
 
 // A struct with neither weight() nor evaluate() is refused by the constraint, not from within.
 #include <idiolect/backend/reference/reference.hpp>
