@@ -6,7 +6,11 @@
 
 #include <idiolect/backend/cpu/cpu.hpp>
 #include <idiolect/backend/reference/reference.hpp>
+#include <idiolect/cll/comparison.hpp>
+#include <idiolect/cll/corpus.hpp>
 #include <idiolect/cll/score.hpp>
+#include <idiolect/cll/separation.hpp>
+#include <idiolect/cll/sequence.hpp>
 #include <idiolect/config.hpp>
 #include <idiolect/core/error.hpp>
 #include <idiolect/core/executor.hpp>
@@ -18,6 +22,7 @@
 #include <idiolect/loss/gates.hpp>
 #include <idiolect/loss/loss.hpp>
 #include <idiolect/loss/schedule.hpp>
+#include <idiolect/model/archetypes.hpp>
 #include <idiolect/model/causal_lm.hpp>
 #include <idiolect/model/tokenizer.hpp>
 #include <idiolect/stats/fold.hpp>

@@ -1,0 +1,254 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Decodes many texts at once over one causal_lm. Each text has one stream (a rollout) or two (a
+// teacher with the hint, a student without); all streams go into one forward call, texts come and
+// go as they finish, and the teacher's cache is freed once the student goes on alone.
+//
+// A text's tokens do not depend on what else is in flight if the model is batch_invariant: draws
+// are keyed by (seed, record, position). Every token is forwarded once per stream: the model's work
+// is linear in the text.
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <idiolect/core/error.hpp>
+#include <idiolect/core/executor.hpp>
+#include <idiolect/core/matrix_view.hpp>
+#include <idiolect/core/types.hpp>
+#include <idiolect/hinted/policy.hpp>
+#include <idiolect/hinted/text.hpp>
+#include <idiolect/model/causal_lm.hpp>
+
+namespace idiolect {
+
+/// Options of the scheduler; none changes a text (`defer_student` up to the model's own rounding).
+struct decoder_options {
+  index parallel = 16;  ///< texts in flight, fewer where the model has fewer streams
+  /// Forward the student only when lambda is above 0, or when it lags `max_lag` tokens behind: for
+  /// schedules that are often exactly 0. Its tokens come in few large chunks, which a model takes
+  /// faster than one by one; costs a copy of a row and a call now and then.
+  bool defer_student = false;
+  index max_lag = 32;
+  /// Asked before each forward; true ends every text with stop_reason::cancelled.
+  std::function<bool()> cancelled = {};
+};
+
+/// What the decoding cost.
+struct decoder_counts {
+  index calls = 0;           ///< of forward
+  index teacher_tokens = 0;  ///< forwarded in teacher streams, prompts included
+  index student_tokens = 0;
+  index emitted_tokens = 0;
+};
+
+/// Runs texts over a model with a policy. One thread at a time; steps run on the executor.
+template <causal_lm Model, class Policy, executor Executor = serial_executor>
+class hinted_decoder {
+  static_assert(!model_traits<Model>::device_logits,
+                "idiolect: this decoder reads logits in host memory");
+
+ public:
+  /// `model` and `policy` must outlive the decoder.
+  hinted_decoder(Model& model, const Policy& policy, decoder_options options = {},
+                 Executor executor = {})
+      : model_(model), policy_(policy), options_(std::move(options)), executor_(executor) {
+    require(options_.parallel > 0, "decoder_options::parallel", "must be > 0");
+    require(options_.max_lag > 0, "decoder_options::max_lag", "must be > 0");
+    require(model_traits<Model>::max_chunk(model) >= 2, "model",
+            "must take two tokens a call, one for each stream");
+  }
+
+  /// Drops the streams of texts that an exception left unfinished.
+  ~hinted_decoder() {
+    for (auto& t : texts_) t->drop(model_);
+  }
+  hinted_decoder(const hinted_decoder&) = delete;
+  hinted_decoder& operator=(const hinted_decoder&) = delete;
+
+  /// Decodes what `next` gives, a std::optional<decode_job>, until it gives nothing and all texts
+  /// have ended; `done(result)` gets each as it ends, and may make `next` give more.
+  template <class Next, class Done>
+  void run(Next&& next, Done&& done) {
+    bool exhausted = false;
+    for (;;) {
+      while (static_cast<index>(texts_.size()) < limit_) {
+        std::optional<decode_job> job = take(next);
+        exhausted = !job;
+        if (!job) break;
+        if (!admit(*job, done)) break;
+      }
+      if (texts_.empty()) {
+        if (exhausted && waiting_.empty()) return;
+        continue;
+      }
+      forward_once();
+      if (!texts_.empty()) advance();
+      retire(done);
+    }
+  }
+
+  /// One text. O(its tokens) forward calls.
+  [[nodiscard]] decode_result decode(decode_job job) {
+    std::optional<decode_job> one(std::move(job));
+    decode_result result;
+    run([&] { return std::exchange(one, std::nullopt); },
+        [&](decode_result r) { result = std::move(r); });
+    return result;
+  }
+
+  [[nodiscard]] const decoder_counts& counts() const { return counts_; }
+
+ private:
+  using text = detail::text_in_flight<Model, Policy>;
+  using scratch = typename text::scratch;
+
+  template <class Next>
+  std::optional<decode_job> take(Next& next) {
+    if (waiting_.empty()) return next();
+    std::optional<decode_job> job(std::move(waiting_.back()));
+    waiting_.pop_back();
+    return job;
+  }
+
+  // False: no stream is free, and the job waits.
+  template <class Done>
+  bool admit(decode_job& job, Done& done) {
+    require(!job.student_prompt.empty() && (job.rollout || !job.teacher_prompt.empty()), "prompt",
+            "is empty");
+    const auto longest = static_cast<index>(
+        job.rollout ? job.student_prompt.size()
+                    : std::max(job.student_prompt.size(), job.teacher_prompt.size()));
+    if (failed_ || longest > model_.context_size()) {
+      done(text::unstarted(policy_, std::move(job),
+                           failed_ ? stop_reason::model_failed : stop_reason::context_full));
+      return true;
+    }
+    const index needed = job.rollout ? 1 : 2;
+    if (streams_ + needed > model_traits<Model>::max_streams(model_)) {
+      require<backend_error>(!texts_.empty(), "model", "has fewer streams than one text needs");
+      waiting_.push_back(std::move(job));
+      return false;
+    }
+    texts_.push_back(std::make_unique<text>(model_, policy_, std::move(job)));
+    streams_ += needed;
+    return true;
+  }
+
+  // One call for all streams that have tokens to take, within max_chunk tokens.
+  void forward_once() {
+    if (options_.cancelled && options_.cancelled()) return end_all(stop_reason::cancelled);
+    index budget = model_traits<Model>::max_chunk(model_);
+    chunks_.clear();
+    // Whoever was left out goes first next time.
+    const std::size_t n = texts_.size();
+    for (std::size_t k = 0; k < n; ++k) {
+      text& t = *texts_[(first_ + k) % n];
+      t.check_context();
+      if (!t.finished()) t.request(options_, budget, chunks_);
+    }
+    first_ = n > 0 ? (first_ + 1) % n : 0;
+    if (chunks_.empty()) return;
+    const forward_status status = model_.forward(chunks_);
+    ++counts_.calls;
+    switch (status) {
+      case forward_status::ok:
+        for (auto& t : texts_) t->forwarded(counts_);
+        return;
+      case forward_status::no_room:
+        return make_room();
+      case forward_status::aborted:
+        return end_all(stop_reason::cancelled);
+      case forward_status::fatal:
+        failed_ = true;
+        return end_all(stop_reason::model_failed);
+    }
+  }
+
+  // The cache is full: the youngest text gives its place up and starts again later, with the same
+  // draws. A text alone that does not fit has filled the context.
+  void make_room() {
+    for (auto& t : texts_) t->not_forwarded();
+    if (texts_.size() == 1) return texts_.front()->end_without_room();
+    text& youngest = *texts_.back();
+    streams_ -= youngest.drop(model_);
+    waiting_.push_back(youngest.job());
+    texts_.pop_back();
+    limit_ = static_cast<index>(texts_.size());
+    finished_since_ = 0;
+  }
+
+  void advance() {
+    for (auto& t : texts_) t->collect(model_);
+    executor_.bulk(static_cast<index>(texts_.size()), [&](index k) {
+      auto memory = borrow();
+      texts_[static_cast<std::size_t>(k)]->advance(policy_, *memory);
+      give_back(std::move(memory));
+    });
+    for (auto& t : texts_) streams_ -= t->release(model_);
+  }
+
+  // As many scratches as steps run at once.
+  std::unique_ptr<scratch> borrow() {
+    const std::scoped_lock lock(scratch_mutex_);
+    if (scratches_.empty()) return std::make_unique<scratch>();
+    auto memory = std::move(scratches_.back());
+    scratches_.pop_back();
+    return memory;
+  }
+  void give_back(std::unique_ptr<scratch> memory) {
+    const std::scoped_lock lock(scratch_mutex_);
+    scratches_.push_back(std::move(memory));
+  }
+
+  template <class Done>
+  void retire(Done& done) {
+    for (std::size_t k = 0; k < texts_.size();) {
+      if (!texts_[k]->finished()) {
+        ++k;
+        continue;
+      }
+      streams_ -= texts_[k]->drop(model_);
+      decode_result result = texts_[k]->result();
+      counts_.emitted_tokens += static_cast<index>(result.text.tokens.size());
+      texts_.erase(texts_.begin() + static_cast<std::ptrdiff_t>(k));
+      // After an eviction more texts are tried again when a whole batch has gone through.
+      if (limit_ < options_.parallel && ++finished_since_ >= limit_) {
+        ++limit_;
+        finished_since_ = 0;
+      }
+      done(std::move(result));
+    }
+  }
+
+  void end_all(stop_reason reason) {
+    for (auto& t : texts_) t->abandon(reason);
+  }
+
+  Model& model_;
+  const Policy& policy_;
+  decoder_options options_;
+  Executor executor_;
+  std::vector<std::unique_ptr<text>> texts_;  // in order of admission
+  std::vector<chunk> chunks_;
+  std::vector<decode_job> waiting_;  // for a stream, or to start again
+  std::size_t first_ = 0;            // the text that asks first in the next call
+  index streams_ = 0;
+  index limit_ = options_.parallel;  // texts in flight, fewer where the cache was full
+  index finished_since_ = 0;
+  bool failed_ = false;  // the model is of no use any more
+  std::vector<std::unique_ptr<scratch>> scratches_;
+  std::mutex scratch_mutex_;
+  decoder_counts counts_;
+};
+
+}  // namespace idiolect

@@ -1,0 +1,82 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// How far the student's voice leads, as a function of how unsure the teacher is:
+// lambda in [0, 1] from the teacher's normalised entropy h = H(p) / ln V. Where the teacher is sure
+// (a number, a key step) it leads; where it is not (wording), the student does.
+// Source: arXiv 2602.12222; `linear` with beta 3 is the authors' demo.
+
+#include <algorithm>
+#include <cmath>
+#include <concepts>
+#include <string>
+#include <variant>
+
+#include <idiolect/core/error.hpp>
+
+namespace idiolect {
+
+/// Requirements: `s(h)` for h in [0, 1] is in [0, 1], depends on h alone, and is exactly 0 (the
+/// teacher alone) or exactly 1 (the student alone) where it is meant to be.
+template <class S>
+concept lambda_schedule = std::copy_constructible<S> && requires(const S& s, double h) {
+  { s(h) } -> std::convertible_to<double>;
+};
+
+/// clamp(beta h, 0, 1). beta 0 is the teacher alone: self-distillation.
+struct linear_lambda {
+  double beta = 3;
+
+  [[nodiscard]] double operator()(double h) const { return std::clamp(beta * h, 0.0, 1.0); }
+  void validate() const { require(beta >= 0, "linear_lambda::beta", "must be >= 0"); }
+};
+
+/// 1 / (1 + exp(-beta (h - centre))). Never exactly 0 or 1.
+struct sigmoid_lambda {
+  double beta = 10;
+  double centre = 0.5;
+
+  [[nodiscard]] double operator()(double h) const {
+    return 1 / (1 + std::exp(-beta * (h - centre)));
+  }
+  void validate() const { require(beta >= 0, "sigmoid_lambda::beta", "must be >= 0"); }
+};
+
+/// 0 up to `low`, 1 from `high`, linear between.
+struct piecewise_lambda {
+  double low = 0.3;
+  double high = 0.7;
+
+  [[nodiscard]] double operator()(double h) const {
+    if (h <= low) return 0;
+    return h >= high ? 1 : (h - low) / (high - low);
+  }
+  void validate() const {
+    require(low <= high, "piecewise_lambda::low", "must be <= high");
+  }
+};
+
+/// The same everywhere; 0 is the teacher alone, 1 the student alone.
+struct constant_lambda {
+  double value = 0.5;
+
+  [[nodiscard]] double operator()(double) const { return value; }
+  void validate() const {
+    require(value >= 0 && value <= 1, "constant_lambda::value", "must be in [0, 1]");
+  }
+};
+
+/// One of the schedules above, chosen at run time.
+struct any_lambda : std::variant<linear_lambda, sigmoid_lambda, piecewise_lambda, constant_lambda> {
+  using variant::variant;
+
+  [[nodiscard]] double operator()(double h) const {
+    return std::visit([h](const auto& s) { return s(h); }, static_cast<const variant&>(*this));
+  }
+  void validate() const {
+    std::visit([](const auto& s) { s.validate(); }, static_cast<const variant&>(*this));
+  }
+};
+
+}  // namespace idiolect

@@ -1,0 +1,150 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Why a text ended, and the two things that are watched for while it grows: a byte sequence (an
+// answer's delimiter, a marker) across token borders, and an n-gram that keeps coming back.
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <idiolect/core/error.hpp>
+#include <idiolect/core/types.hpp>
+
+namespace idiolect {
+
+/// How a decoding ended. `none`: it has not.
+enum class stop_reason : std::uint8_t {
+  none,
+  end_of_sequence,  ///< the model ended its text
+  max_tokens,       ///< as many tokens as were allowed
+  repetition,       ///< an n-gram came back too often
+  context_full,     ///< a stream would pass the model's context
+  cancelled,        ///< the caller's wish
+  non_finite,       ///< a row of logits had NaN, +inf or nothing but -inf
+  no_support,       ///< the streams have no token in common: nothing to sample
+  marker_missing,   ///< the analysis did not reach its marker within the budget
+  model_failed      ///< forward reported a fatal error
+};
+
+[[nodiscard]] constexpr std::string_view name(stop_reason r) {
+  switch (r) {
+    case stop_reason::none:
+      return "none";
+    case stop_reason::end_of_sequence:
+      return "end_of_sequence";
+    case stop_reason::max_tokens:
+      return "max_tokens";
+    case stop_reason::repetition:
+      return "repetition";
+    case stop_reason::context_full:
+      return "context_full";
+    case stop_reason::cancelled:
+      return "cancelled";
+    case stop_reason::non_finite:
+      return "non_finite";
+    case stop_reason::no_support:
+      return "no_support";
+    case stop_reason::marker_missing:
+      return "marker_missing";
+    case stop_reason::model_failed:
+      return "model_failed";
+  }
+  return "unknown";
+}
+
+/// Finds a byte sequence in text that arrives in pieces. An empty needle is never found.
+class byte_watch {
+ public:
+  byte_watch() = default;
+  explicit byte_watch(std::string needle) : needle_(std::move(needle)) {}
+
+  /// Takes the next piece; true from the piece on that completes the needle. O(piece + needle).
+  bool add(std::string_view piece) {
+    if (found_ || needle_.empty()) return found_;
+    tail_ += piece;
+    found_ = tail_.find(needle_) != std::string::npos;
+    if (tail_.size() >= needle_.size()) tail_.erase(0, tail_.size() - (needle_.size() - 1));
+    return found_;
+  }
+  [[nodiscard]] bool found() const { return found_; }
+
+ private:
+  std::string needle_;
+  std::string tail_;  // the last needle.size() - 1 bytes
+  bool found_ = false;
+};
+
+/// Options of the repetition stop; `times` 0 switches it off.
+struct repetition_options {
+  index length = 30;  ///< tokens in an n-gram
+  index times = 5;    ///< how often the same one may not be seen
+};
+
+/// Raises shape_error naming the option that is out of range.
+inline void validate(const repetition_options& o) {
+  require(o.times >= 0, "repetition_options::times", "must be >= 0");
+  require(o.times == 0 || o.length > 0, "repetition_options::length", "must be > 0");
+}
+
+/// Counts the n-grams of a growing sequence. O(1) a token on average, O(n) memory.
+class repetition_watch {
+ public:
+  repetition_watch() = default;
+  explicit repetition_watch(repetition_options o) : options_(o) { validate(o); }
+
+  /// `tokens` has grown by one; true if its last n-gram has now been seen `times` times.
+  bool add(std::span<const token_id> tokens) {
+    const auto n = static_cast<index>(tokens.size());
+    if (options_.times == 0) return false;
+    hash_ = hash_ * multiplier + value(tokens.back());
+    if (n <= options_.length) power_ *= n < options_.length ? multiplier : 1;
+    if (n > options_.length) {
+      // Rolled off: its contribution has been multiplied by multiplier^length.
+      hash_ -=
+          value(tokens[static_cast<std::size_t>(n - 1 - options_.length)]) * power_ * multiplier;
+    }
+    if (n < options_.length) return false;
+    const auto length = static_cast<std::size_t>(options_.length);
+    const auto gram = tokens.last(length);
+    for (auto& seen : seen_[hash_]) {  // more than one only where hashes collide
+      if (std::equal(gram.begin(), gram.end(), tokens.begin() + seen.start)) {
+        return ++seen.count >= options_.times;
+      }
+    }
+    seen_[hash_].push_back({n - options_.length, 1});
+    return options_.times <= 1;
+  }
+
+ private:
+  struct occurrence {
+    index start;
+    index count;
+  };
+  static constexpr std::uint64_t multiplier = 0x9E3779B97F4A7C15u;
+  static std::uint64_t value(token_id t) { return static_cast<std::uint64_t>(t) + 1; }
+
+  repetition_options options_;
+  std::uint64_t hash_ = 0;   // of the last `length` tokens, mod 2^64
+  std::uint64_t power_ = 1;  // multiplier^(length - 1), once there are that many tokens
+  std::unordered_map<std::uint64_t, std::vector<occurrence>> seen_;
+};
+
+/// The longest prefix of `bytes` that does not end inside a UTF-8 character: what can be shown.
+[[nodiscard]] inline std::string_view complete_utf8(std::string_view bytes) {
+  for (std::size_t back = 1; back <= 3 && back <= bytes.size(); ++back) {
+    const auto lead = static_cast<unsigned char>(bytes[bytes.size() - back]);
+    if ((lead & 0xC0u) == 0x80u) continue;  // a continuation byte: the lead is further left
+    const std::size_t length = lead >= 0xF0u ? 4 : lead >= 0xE0u ? 3 : lead >= 0xC0u ? 2 : 1;
+    return length > back ? bytes.substr(0, bytes.size() - back) : bytes;
+  }
+  return bytes;
+}
+
+}  // namespace idiolect
