@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: The idiolect authors
 // SPDX-License-Identifier: Apache-2.0
 
-// The same bits whoever runs the work: any executor, any number of threads, any order of the pieces,
-// any neighbours in the batch, any other call at the same time.
+// The same bits whoever runs the work: any executor, any number of threads, any order of the
+// pieces, any neighbours in the batch, any other call at the same time.
 
 #include <algorithm>
 #include <atomic>
@@ -28,7 +28,9 @@ namespace {
 constexpr index rows = 300;  // 100 chunks of three
 constexpr index cols = 333;
 
-bool same_number(double a, double b) { return std::memcmp(&a, &b, sizeof a) == 0; }
+bool same_number(double a, double b) {
+  return std::memcmp(&a, &b, sizeof a) == 0;
+}
 
 bool same_moments(const moment_summary& a, const moment_summary& b) {
   return a.count == b.count && a.nan_count == b.nan_count && same_number(a.mean, b.mean) &&
@@ -63,10 +65,12 @@ struct batch {
   template <class Backend>
   std::pair<loss_report, std::vector<T>> run(const Backend& backend) const {
     std::vector<T> gradient(logits.size());
-    auto report = loss_and_gradient(
-        backend, matrix_view<const T>(logits.data(), rows, cols), targets, idft{},
-        matrix_view<T>(gradient.data(), rows, cols),
-        {.reduce = reduction::none(), .on_non_finite = non_finite::skip, .weights = weights, .end_tokens = ends});
+    auto report = loss_and_gradient(backend, matrix_view<const T>(logits.data(), rows, cols),
+                                    targets, idft{}, matrix_view<T>(gradient.data(), rows, cols),
+                                    {.reduce = reduction::none(),
+                                     .on_non_finite = non_finite::skip,
+                                     .weights = weights,
+                                     .end_tokens = ends});
     return {std::move(report), std::move(gradient)};
   }
 };
@@ -125,7 +129,8 @@ TEST_CASE("policies take executors as they are") {
   STATIC_REQUIRE(training_backend<reference<thread_executor>>);
 }
 
-TEMPLATE_TEST_CASE("a row does not depend on its batch", "", cpu_float, cpu_half, reference_double) {
+TEMPLATE_TEST_CASE("a row does not depend on its batch", "", cpu_float, cpu_half,
+                   reference_double) {
   using T = typename TestType::scalar;
   const batch<T> b(83);
   const auto [report, gradient] = b.run(TestType::backend());
@@ -134,9 +139,9 @@ TEMPLATE_TEST_CASE("a row does not depend on its batch", "", cpu_float, cpu_half
     const auto k = static_cast<std::size_t>(i);
     const std::vector<T> row(b.logits.begin() + i * cols, b.logits.begin() + (i + 1) * cols);
     std::vector<T> dz(row.size());
-    const auto alone = loss_and_gradient(TestType::backend(), row, std::vector<token_id>{b.targets[k]},
-                                         idft{}, dz,
-                                         {.reduce = reduction::none(), .weights = {&b.weights[k], 1}});
+    const auto alone =
+        loss_and_gradient(TestType::backend(), row, std::vector<token_id>{b.targets[k]}, idft{}, dz,
+                          {.reduce = reduction::none(), .weights = {&b.weights[k], 1}});
     same = same && same_number(alone.loss, report.token_loss[k]) &&
            same_bits(dz, {gradient.begin() + i * cols, gradient.begin() + (i + 1) * cols});
   }
@@ -170,9 +175,10 @@ TEST_CASE("an exception in a user's gate reaches the caller") {
     return 1.0;
   };
   for (const int threads : {1, 3}) {
-    CHECK_THROWS_AS(loss(cpu{thread_executor(threads)},
-                         matrix_view<const float>(b.logits.data(), rows, cols), b.targets, throwing),
-                    std::runtime_error);
+    CHECK_THROWS_AS(
+        loss(cpu{thread_executor(threads)}, matrix_view<const float>(b.logits.data(), rows, cols),
+             b.targets, throwing),
+        std::runtime_error);
   }
 }
 

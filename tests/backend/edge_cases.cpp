@@ -88,13 +88,15 @@ TEMPLATE_TEST_CASE("a shift of all logits changes nothing", "", IDIOLECT_TEST_CE
       const auto moved = run<TestType>(stored<T>(shifted), targets, half_entropy_bonus{}, options);
       // Divided by a temperature, a logit at 1e4 is rounded to double: 2^-40.
       CHECK(scaled_error(moved.report.loss, plain.report.loss) <= (temperature == 1 ? 0 : 1e-11));
-      CHECK(scaled_error(moved.report.phi.mean, plain.report.phi.mean) <= (temperature == 1 ? 0 : 1e-11));
+      CHECK(scaled_error(moved.report.phi.mean, plain.report.phi.mean) <=
+            (temperature == 1 ? 0 : 1e-11));
       if (temperature == 1) CHECK(same_bits(moved.gradient, plain.gradient));
     }
   }
 }
 
-TEMPLATE_TEST_CASE("a masked logit contributes nothing and has no gradient", "", IDIOLECT_TEST_CELLS) {
+TEMPLATE_TEST_CASE("a masked logit contributes nothing and has no gradient", "",
+                   IDIOLECT_TEST_CELLS) {
   using T = typename TestType::scalar;
   using A = typename TestType::accumulator;
   // Masked: the first, one within, the last, all of the CPU backend's first block; all but one.
@@ -112,7 +114,8 @@ TEMPLATE_TEST_CASE("a masked logit contributes nothing and has no gradient", "",
                                      half_entropy_bonus{});
     INFO(prefix << " leading masked logits");
     CHECK(scaled_error(masked.report.loss, plain.report.loss) <= 2 * statistic_tolerance<A>);
-    CHECK(scaled_error(masked.report.phi.mean, plain.report.phi.mean) <= 2 * statistic_tolerance<A>);
+    CHECK(scaled_error(masked.report.phi.mean, plain.report.phi.mean) <=
+          2 * statistic_tolerance<A>);
     CHECK(all_equal(masked.gradient.data(), prefix, 0));
     CHECK(all_equal(masked.gradient.data() + 2650, 1, 0));
     CHECK(all_equal(masked.gradient.data() + 2699, 1, 0));
@@ -178,17 +181,18 @@ TEMPLATE_TEST_CASE("rows that are not finite propagate", "", IDIOLECT_TEST_CELLS
   }
 }
 
-TEMPLATE_TEST_CASE("rows that are not finite are skipped where asked for", "", IDIOLECT_TEST_CELLS) {
+TEMPLATE_TEST_CASE("rows that are not finite are skipped where asked for", "",
+                   IDIOLECT_TEST_CELLS) {
   using T = typename TestType::scalar;
   for (const auto& bad : non_finite_rows(70)) {
     const auto logits = with_bad_rows<T>(bad.values);
-    const auto r = run<TestType>(logits, bad_row_targets, idft{}, {.on_non_finite = non_finite::skip});
-    const auto finite = run<TestType>(
-        logits, bad_row_targets, idft{},
-        {.reduce = reduction::sum(), .on_non_finite = non_finite::skip});
-    const auto added = run<TestType>(
-        logits, bad_row_targets, idft{},
-        {.accumulate = true, .on_non_finite = non_finite::skip}, 2.5);
+    const auto r =
+        run<TestType>(logits, bad_row_targets, idft{}, {.on_non_finite = non_finite::skip});
+    const auto finite =
+        run<TestType>(logits, bad_row_targets, idft{},
+                      {.reduce = reduction::sum(), .on_non_finite = non_finite::skip});
+    const auto added = run<TestType>(logits, bad_row_targets, idft{},
+                                     {.accumulate = true, .on_non_finite = non_finite::skip}, 2.5);
     INFO(bad.name);
     CHECK(std::isfinite(r.report.loss));
     CHECK(scaled_error(r.report.loss * 4, finite.report.loss) < 1e-14);  // it stays in the mean
@@ -210,8 +214,9 @@ TEMPLATE_TEST_CASE("rows that are not finite are errors where asked for", "", ID
     INFO(bad.name);
     CHECK(e.argument() == "logits");
     CHECK(e.row() == 3);  // row 1 is ignored
-    const auto first = raised<non_finite_error>(
-        [&] { (void)run<TestType>(logits, {0, 1, 2, 1, 3}, idft{}, options); });
+    const auto first = raised<non_finite_error>([&] {
+      (void)run<TestType>(logits, {0, 1, 2, 1, 3}, idft{}, options);
+    });
     CHECK(first.row() == 1);
   }
   CHECK_NOTHROW((void)run<TestType>(gaussian_matrix<T>(3, 9, 1, 53), {0, 1, 2}, idft{},
@@ -233,7 +238,8 @@ TEMPLATE_TEST_CASE("a target outside the vocabulary is found before anything is 
     CHECK(e.row() == 2);
     CHECK(all_equal(gradient.data(), 40, -7.25));
     CHECK(raised<target_error>([&] {
-            (void)loss(TestType::backend(), matrix_view<const T>(logits.data(), 4, 10), targets, nll{});
+            (void)loss(TestType::backend(), matrix_view<const T>(logits.data(), 4, 10), targets,
+                       nll{});
           }).row() == 2);
   }
 }
@@ -241,15 +247,15 @@ TEMPLATE_TEST_CASE("a target outside the vocabulary is found before anything is 
 TEMPLATE_TEST_CASE("nothing to train is a loss of 0", "", IDIOLECT_TEST_CELLS) {
   using T = typename TestType::scalar;
   const auto zero = [](const loss_report& r) {
-    return r.loss == 0 && r.mean_nll == 0 && r.valid == 0 && r.non_finite == 0 && r.phi.count == 0 &&
-           r.weight.count == 0 && r.phi.bins.total() == 0;
+    return r.loss == 0 && r.mean_nll == 0 && r.valid == 0 && r.non_finite == 0 &&
+           r.phi.count == 0 && r.weight.count == 0 && r.phi.bins.total() == 0;
   };
   const auto logits = stored<T>({1, not_a_number, 3, 4, infinity, 6});
   const std::vector<index> offsets{0, 1, 2};
   for (const auto& reduce : {reduction::sum(), reduction::mean(), reduction::mean_over(5),
                              reduction::sequence_mean(), reduction::none()}) {
-    const auto ignored = run<TestType>(logits, {-100, -100}, nll{},
-                                       {.reduce = reduce, .sequence_offsets = offsets});
+    const auto ignored =
+        run<TestType>(logits, {-100, -100}, nll{}, {.reduce = reduce, .sequence_offsets = offsets});
     CHECK(zero(ignored.report));
     CHECK(all_equal(ignored.gradient.data(), 6, 0));
     const auto added =
@@ -286,7 +292,8 @@ TEMPLATE_TEST_CASE("a vocabulary of none is an error", "", IDIOLECT_TEST_CELLS) 
           (void)loss_and_gradient(TestType::backend(), empty, targets, nll{}, empty);
         }).argument() == "logits");
   CHECK(raised<shape_error>([&] {
-          (void)loss(TestType::backend(), matrix_view<T>(memory, 3, 1), std::vector<token_id>{0}, nll{});
+          (void)loss(TestType::backend(), matrix_view<T>(memory, 3, 1), std::vector<token_id>{0},
+                     nll{});
         }).argument() == "targets");
 }
 
@@ -319,7 +326,8 @@ TEMPLATE_TEST_CASE("columns beyond the vocabulary do not count", "", IDIOLECT_TE
     const auto report = loss_and_gradient(TestType::backend(), z, targets, idft{}, z);  // in place
     bool same = report.loss == clean.report.loss;
     for (index i = 0; i < rows; ++i) {
-      same = same && same_bits(part(padded, i * stride, cols), part(clean.gradient, i * cols, cols)) &&
+      same = same &&
+             same_bits(part(padded, i * stride, cols), part(clean.gradient, i * cols, cols)) &&
              all_equal(padded.data() + i * stride + cols, stride - cols, padding);
     }
     INFO("padding " << padding);

@@ -34,9 +34,9 @@ TEMPLATE_TEST_CASE("every length of row", "", IDIOLECT_TEST_CELLS) {
     const index shift = n % 17;  // and every alignment
     const T* const z = values.data() + n % 13;
     T* const dz = memory.data() + 16 + shift;
-    const auto report = loss_and_gradient(
-        TestType::backend(), matrix_view<const T>(z, 1, n), std::vector<token_id>{target},
-        half_entropy_bonus{}, matrix_view<T>(dz, 1, n));
+    const auto report = loss_and_gradient(TestType::backend(), matrix_view<const T>(z, 1, n),
+                                          std::vector<token_id>{target}, half_entropy_bonus{},
+                                          matrix_view<T>(dz, 1, n));
     const auto want = exact(z, n, target);
     const auto where = [&] { return "V = " + std::to_string(n); };
     loss_error.see(scaled_error(report.loss, -want.log_prob - want.entropy() / 2), where);
@@ -78,7 +78,8 @@ TEMPLATE_TEST_CASE("a row has the same bits wherever it lies", "", IDIOLECT_TEST
   const auto values = gaussian_matrix<T>(1, 2500, 2, 73);
   const std::vector<token_id> target{1234};
   std::vector<T> first(2500);
-  const auto report = loss_and_gradient(TestType::backend(), values, target, half_entropy_bonus{}, first);
+  const auto report =
+      loss_and_gradient(TestType::backend(), values, target, half_entropy_bonus{}, first);
   bool same = true;
   for (index shift = 1; shift < 20; ++shift) {
     std::vector<T> from(2600), to(2600);
@@ -132,13 +133,15 @@ TEMPLATE_TEST_CASE("indices beyond 2^31 elements are right", "", reference_float
     skip("this system does not lend 26 GB of address space");
     return;
   }
-  const matrix_view<T> z(logits.as<T>(), rows, cols, stride), dz(gradient.as<T>(), rows, cols, stride);
+  const matrix_view<T> z(logits.as<T>(), rows, cols, stride),
+      dz(gradient.as<T>(), rows, cols, stride);
   const auto values = gaussian_matrix<T>(rows, cols, 2, 74);
   for (index i = 0; i < rows; ++i) std::copy_n(values.begin() + i * cols, cols, z.row(i));
   const std::vector<token_id> targets{1, 99, 0, 50};
   std::vector<T> near(values.size());
-  const auto want = loss_and_gradient(TestType::backend(), matrix_view<const T>(values.data(), rows, cols),
-                                      targets, idft{}, matrix_view<T>(near.data(), rows, cols));
+  const auto want =
+      loss_and_gradient(TestType::backend(), matrix_view<const T>(values.data(), rows, cols),
+                        targets, idft{}, matrix_view<T>(near.data(), rows, cols));
   const auto got = loss_and_gradient(TestType::backend(), z, targets, idft{}, dz);
   CHECK(got.loss == want.loss);
   bool same = true;

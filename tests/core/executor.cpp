@@ -160,11 +160,13 @@ TEST_CASE("a nested call runs in its caller") {
   // Crosswise, from two sides at once: nobody waits for the other.
   std::thread reverse([&] {
     for (int round = 0; round < 50; ++round) {
-      other.bulk(4, [&](index) { pool.bulk(4, [&](index) { other.bulk(2, [&](index) { ++others; }); }); });
+      other.bulk(
+          4, [&](index) { pool.bulk(4, [&](index) { other.bulk(2, [&](index) { ++others; }); }); });
     }
   });
   for (int round = 0; round < 50; ++round) {
-    pool.bulk(4, [&](index) { other.bulk(4, [&](index) { pool.bulk(2, [&](index) { ++others; }); }); });
+    pool.bulk(
+        4, [&](index) { other.bulk(4, [&](index) { pool.bulk(2, [&](index) { ++others; }); }); });
   }
   reverse.join();
   CHECK(others == 8 * 16 + 2 * 50 * 4 * 4 * 2);
@@ -183,7 +185,10 @@ TEST_CASE("many threads call one pool") {
     threads.emplace_back([&, copy = pool, c] {  // a copy means the same workers
       for (int round = 0; round < rounds; ++round) {
         std::vector<int> mine(items, 0);
-        copy.bulk(items, [&](index i) { mine[static_cast<std::size_t>(i)] += c + 1; });
+        copy.bulk(items, [&](index i) {
+          std::this_thread::yield();  // let the others in between
+          mine[static_cast<std::size_t>(i)] += c + 1;
+        });
         wrong += std::accumulate(mine.begin(), mine.end(), 0) != items * (c + 1);
       }
     });

@@ -69,7 +69,8 @@ TEST_CASE("a view refuses shapes that make no sense") {
     return std::string(
         raised<shape_error>([&] { matrix_view<float>(x, rows, cols, stride); }).what());
   };
-  CHECK_THAT(message(2, 4, 3), Catch::Matchers::ContainsSubstring("stride 3 is smaller than the 4"));
+  CHECK_THAT(message(2, 4, 3),
+             Catch::Matchers::ContainsSubstring("stride 3 is smaller than the 4"));
   CHECK_THAT(message(2, 4, -4), Catch::Matchers::ContainsSubstring("stride -4"));
   CHECK_THAT(message(-1, 4, 4), Catch::Matchers::ContainsSubstring("negative shape -1 x 4"));
   CHECK_THAT(message(1, -4, 4), Catch::Matchers::ContainsSubstring("negative shape 1 x -4"));
@@ -95,7 +96,8 @@ TEST_CASE("row-major Eigen objects become views without a copy") {
   CHECK(shape(view(m.topRows(1))) == std::array<index, 3>{1, 7, 7});
 
   std::vector<float> memory(40);
-  Eigen::Map<row_major, 0, Eigen::OuterStride<>> strided(memory.data(), 4, 6, Eigen::OuterStride<>(10));
+  Eigen::Map<row_major, 0, Eigen::OuterStride<>> strided(memory.data(), 4, 6,
+                                                         Eigen::OuterStride<>(10));
   CHECK(view(strided).data() == memory.data());
   CHECK(shape(view(strided)) == std::array<index, 3>{4, 6, 10});
   const Eigen::Map<const row_major> plain(memory.data(), 5, 8);

@@ -95,7 +95,8 @@ TEST_CASE("errors carry their argument and row and are one family") {
   STATIC_REQUIRE(std::is_base_of_v<error, backend_error>);
   const shape_error e("gradient", "too small", 7);
   CHECK(std::string(e.what()) == "idiolect: gradient (row 7): too small");
-  CHECK(std::string(shape_error("gradient", "too small").what()) == "idiolect: gradient: too small");
+  CHECK(std::string(shape_error("gradient", "too small").what()) ==
+        "idiolect: gradient: too small");
 
   int built = 0;
   const auto message = [&] { return ++built, std::string("late"); };

@@ -41,7 +41,7 @@ TEST_CASE("guide: score") {
   idiolect::sequence_score text = idiolect::score_sequence(tokens);
   out << "mean phi " << text.mean_phi() << ", z " << text.z() << ", p " << text.p_value() << '\n';
   // [score]
-  CHECK(tokens[1].phi == Approx(tokens[1].log_prob + tokens[1].entropy));
+  CHECK(tokens[1].phi == Catch::Approx(tokens[1].log_prob + tokens[1].entropy));
   CHECK(out.str().find("nats") != std::string::npos);
 }
 
@@ -90,7 +90,7 @@ TEST_CASE("guide: train") {
   CHECK(report.valid == 5);
   CHECK(loss.strength == 1.0);
   CHECK(gradient.row(4).isZero());
-  CHECK(gradient.row(0).sum() == Approx(0).margin(1e-6));
+  CHECK(gradient.row(0).sum() == Catch::Approx(0).margin(1e-6));
 }
 
 TEST_CASE("guide: keep the closing tokens alive") {
@@ -106,7 +106,7 @@ TEST_CASE("guide: keep the closing tokens alive") {
   double p_end = report.end_prob.mean;  // watch it: an answer that cannot close is no answer
   // [protect]
   CHECK(p_end > 0);
-  CHECK(report.weight.max == Approx(1));
+  CHECK(report.weight.max == Catch::Approx(1));
 }
 
 // [own_gate]
@@ -198,7 +198,7 @@ TEST_CASE("guide: a model through the concept") {
     auto tokens = idiolect::score(idiolect::cpu{}, model.logits(stream), std::span(text).last(3));
     // [model]
     REQUIRE(tokens.size() == 3);
-    CHECK(tokens[0].phi == Approx(0).margin(1e-12));  // a uniform row: every token is average
+    CHECK(tokens[0].phi == Catch::Approx(0).margin(1e-12));  // a uniform row: every token is average
   } else {
     FAIL();
   }

@@ -15,9 +15,9 @@
 #include <idiolect/stats/fold.hpp>
 
 #include "support/catch.hpp"
+#include "support/cells.hpp"
 #include "support/gate_table.hpp"
 #include "support/oracle.hpp"
-#include "support/cells.hpp"
 #include "support/rows.hpp"
 
 namespace idiolect::test {
@@ -91,14 +91,16 @@ TEMPLATE_TEST_CASE("a gate gives the weight of its published formula", "", float
   for_each_gate(3, [&](const std::string& name, const auto& gate, const formula& weight) {
     ++gates;
     for (const auto& row : samples()) {
-      exact_stats want = exact(row.logits.data(), static_cast<index>(row.logits.size()), row.target);
+      exact_stats want =
+          exact(row.logits.data(), static_cast<index>(row.logits.size()), row.target);
       want.external = row.external;
       const auto terms = as_token_loss(gate).evaluate(stats_of<TestType>(row));
       const auto where = [&] {
         return name + " at p = " + std::to_string(static_cast<double>(want.prob()));
       };
       worst.see(scaled_error(static_cast<double>(terms.a), weight(want)), where);
-      worst.see(scaled_error(static_cast<double>(terms.value), -weight(want) * want.log_prob), where);
+      worst.see(scaled_error(static_cast<double>(terms.value), -weight(want) * want.log_prob),
+                where);
       worst.see(std::fabs(static_cast<double>(terms.b)) + std::fabs(static_cast<double>(terms.c)),
                 where);  // stop-gradient
     }
@@ -114,7 +116,8 @@ TEST_CASE("IDFT by hand") {
   CHECK(std::abs(idft{}.weight(stats_of<double>(flat)) - 0.25) < 1e-15);
   // p = 1/2 beside two of 1/4: H = 1.5 ln 2, phi = 0.5 ln 2, gamma = 2^-0.5.
   const sample_row half_sure{{std::log(2.0), 0, 0}, 0, 1};
-  CHECK(std::abs(idft{}.weight(stats_of<double>(half_sure)) - std::pow(0.5, std::sqrt(0.5))) < 1e-15);
+  CHECK(std::abs(idft{}.weight(stats_of<double>(half_sure)) - std::pow(0.5, std::sqrt(0.5))) <
+        1e-15);
   // A foreign token: gamma = 2, so w = p^2; the paper's bound of 5 nats: w = p^(e^5).
   const sample_row foreign{{12, 0, 0, 0}, 1, 1};
   const double p = std::exp(-12.0) / (1 + 3 * std::exp(-12.0));

@@ -71,7 +71,8 @@ struct padded {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a gradient in place has the bits of one out of place", "", IDIOLECT_TEST_CELLS) {
+TEMPLATE_TEST_CASE("a gradient in place has the bits of one out of place", "",
+                   IDIOLECT_TEST_CELLS) {
   using T = typename TestType::scalar;
   auto logits = gaussian_matrix<T>(rows, cols, 3, 41);
   logits[7] = store<T>(-infinity);
@@ -123,8 +124,9 @@ TEMPLATE_TEST_CASE("gradients at every element are those of the oracle", "", IDI
           }
           continue;
         }
-        const auto row = gradient_error<A>(logits.view().row(i), gradient.view().row(i), cols, target,
-                                           half_entropy_bonus::partials, temperature, start);
+        const auto row =
+            gradient_error<A>(logits.view().row(i), gradient.view().row(i), cols, target,
+                              half_entropy_bonus::partials, temperature, start);
         worst.see(row.value, [&] { return "row " + std::to_string(i) + ", " + row.where; });
       }
       INFO(worst.where << ", temperature " << temperature << ", accumulate " << accumulate);
@@ -140,11 +142,13 @@ TEMPLATE_TEST_CASE("the gradient may be of another scalar type", "", on_cpu<floa
   const matrix_view<const T> z(logits.data(), rows, cols);
   const auto backend = TestType::backend();
   std::vector<double> wide(logits.size());
-  (void)loss_and_gradient(backend, z, targets(), idft{}, matrix_view<double>(wide.data(), rows, cols));
+  (void)loss_and_gradient(backend, z, targets(), idft{},
+                          matrix_view<double>(wide.data(), rows, cols));
   const auto check = [&](auto scalar) {
     using G = decltype(scalar);
     std::vector<G> gradient(logits.size());
-    (void)loss_and_gradient(backend, z, targets(), idft{}, matrix_view<G>(gradient.data(), rows, cols));
+    (void)loss_and_gradient(backend, z, targets(), idft{},
+                            matrix_view<G>(gradient.data(), rows, cols));
     double worst = 0;
     for (std::size_t i = 0; i < wide.size(); ++i) {
       const double error = std::fabs(static_cast<double>(load(gradient[i])) - wide[i]);
@@ -193,7 +197,8 @@ TEST_CASE("Eigen and vectors go in and come out") {
   CHECK(wide.rightCols(6).isZero(0));
   const Eigen::MatrixXf columns = logits.transpose();
   Eigen::MatrixXf column_gradient(9, 4);
-  (void)loss_and_gradient(cpu{}, columns_as_rows(columns), y, idft{}, columns_as_rows(column_gradient));
+  (void)loss_and_gradient(cpu{}, columns_as_rows(columns), y, idft{},
+                          columns_as_rows(column_gradient));
   CHECK(column_gradient == gradient.transpose());
   // One row.
   std::vector<float> row(logits.data(), logits.data() + 9), dz(9);
@@ -207,7 +212,8 @@ TEST_CASE("a gradient that overlaps the logits in part is an error") {
   const matrix_view<const float> logits(memory.data() + 40, 4, 10, 20);
   const auto complaint = [&](auto view, const loss_options& o = {}) {
     const auto before = memory;
-    const auto e = raised<shape_error>([&] { (void)loss_and_gradient(cpu{}, logits, y, nll{}, view, o); });
+    const auto e =
+        raised<shape_error>([&] { (void)loss_and_gradient(cpu{}, logits, y, nll{}, view, o); });
     if (e.argument() != "nothing was raised") CHECK(same_bits(before, memory));
     memory.assign(200, 0.5f);
     return e.argument();
@@ -234,13 +240,15 @@ TEST_CASE("a gradient that overlaps the logits in part is an error") {
   CHECK(complaint(at(69, 10)) == "gradient");
   CHECK(complaint(at(-39, 10)) == "gradient");
   // The logits' own memory as another type, or added to: each reads what the other wrote.
-  CHECK(complaint(matrix_view<half>(reinterpret_cast<half*>(memory.data() + 40), 4, 10, 40)) == "gradient");
+  CHECK(complaint(matrix_view<half>(reinterpret_cast<half*>(memory.data() + 40), 4, 10, 40)) ==
+        "gradient");
   CHECK(complaint(at(0), {.accumulate = true}) == "gradient");
   // In the gaps, but wider than they are.
   std::vector<double> wide(100);
   const matrix_view<const float> narrow(reinterpret_cast<const float*>(wide.data()), 4, 10, 20);
   CHECK(raised<shape_error>([&] {
-          (void)loss_and_gradient(cpu{}, narrow, y, nll{}, matrix_view<double>(wide.data() + 5, 4, 10, 10));
+          (void)loss_and_gradient(cpu{}, narrow, y, nll{},
+                                  matrix_view<double>(wide.data() + 5, 4, 10, 10));
         }).argument() == "gradient");
 }
 
@@ -270,9 +278,11 @@ TEST_CASE("one row in place and beside itself") {
   const std::vector<token_id> y{0};
   const matrix_view<float> row(memory.data(), 1, 10);
   CHECK_NOTHROW((void)loss_and_gradient(cpu{}, row, y, nll{}, row));
-  CHECK_NOTHROW((void)loss_and_gradient(cpu{}, row, y, nll{}, matrix_view<float>(memory.data() + 10, 1, 10)));
-  CHECK_THROWS_AS((void)loss_and_gradient(cpu{}, row, y, nll{}, matrix_view<float>(memory.data() + 9, 1, 10)),
-                  shape_error);
+  CHECK_NOTHROW(
+      (void)loss_and_gradient(cpu{}, row, y, nll{}, matrix_view<float>(memory.data() + 10, 1, 10)));
+  CHECK_THROWS_AS(
+      (void)loss_and_gradient(cpu{}, row, y, nll{}, matrix_view<float>(memory.data() + 9, 1, 10)),
+      shape_error);
 }
 
 TEST_CASE("a gradient of another shape is an error and nothing is written") {

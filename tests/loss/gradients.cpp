@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Every loss and every partial by finite differences: the published formula of the loss is
-// differentiated numerically in long double, and the library's gradient, from both backends, must be
-// that. With the weight frozen (stop-gradient), through the weight, at temperatures.
+// differentiated numerically in long double, and the library's gradient, from both backends, must
+// be that. With the weight frozen (stop-gradient), through the weight, at temperatures.
 
 #include <cmath>
 #include <functional>
@@ -79,7 +79,8 @@ void compare(const std::string& name, const sample_row& row, double temperature,
              long double value, const std::vector<long double>& derivative, worst_error& worst) {
   const auto one = [&](const outcome& got, const char* backend) {
     const auto where = [&] {
-      return name + ", " + row.name + ", temperature " + std::to_string(temperature) + ", " + backend;
+      return name + ", " + row.name + ", temperature " + std::to_string(temperature) + ", " +
+             backend;
     };
     worst.see(scaled_error(got.loss, value), [&] { return "value of " + where(); });
     for (std::size_t i = 0; i < derivative.size(); ++i) {
@@ -103,7 +104,8 @@ exact_stats stats_at(const std::vector<long double>& logits, const sample_row& r
 }
 
 /// The numerical derivative of external * f(statistics) by the logits.
-std::vector<long double> derivative_of(const sample_row& row, double temperature, const formula& f) {
+std::vector<long double> derivative_of(const sample_row& row, double temperature,
+                                       const formula& f) {
   return finite_difference(widened_row(row.logits.data(), static_cast<index>(row.logits.size())),
                            [&](const std::vector<long double>& z) {
                              return row.external * f(stats_at(z, row, temperature));
@@ -121,12 +123,14 @@ TEST_CASE("the gradient of every gate with its weight frozen") {
     const auto logits = widened_row(row.logits.data(), static_cast<index>(row.logits.size()));
     for (const double temperature : temperatures) {
       const exact_stats here = stats_at(logits, row, temperature);
-      const auto pull = derivative_of(row, temperature, [](const exact_stats& s) { return -s.log_prob; });
+      const auto pull =
+          derivative_of(row, temperature, [](const exact_stats& s) { return -s.log_prob; });
       for_each_gate(9, [&](const std::string& name, const auto& gate, const formula& weight) {
         const long double w = weight(here);
         auto derivative = pull;
         for (long double& x : derivative) x *= w;
-        compare(name, row, temperature, erased(gate), -row.external * w * here.log_prob, derivative, worst);
+        compare(name, row, temperature, erased(gate), -row.external * w * here.log_prob, derivative,
+                worst);
       });
     }
   }
@@ -241,15 +245,12 @@ void compare_everywhere(const std::string& name, const any_loss& f, const formul
 }  // namespace
 
 TEST_CASE("the gradient of a user's own loss") {
-  compare_everywhere("z-loss", erased(z_loss{0.1}), [](const exact_stats& s) {
-    return -s.log_prob + 0.1 * s.lse() * s.lse();
-  });
-  compare_everywhere("entropy bonus", erased(entropy_bonus{0.3}), [](const exact_stats& s) {
-    return -s.log_prob - 0.3 * s.entropy();
-  });
-  compare_everywhere("entropy penalty", erased(entropy_bonus{-2}), [](const exact_stats& s) {
-    return -s.log_prob + 2 * s.entropy();
-  });
+  compare_everywhere("z-loss", erased(z_loss{0.1}),
+                     [](const exact_stats& s) { return -s.log_prob + 0.1 * s.lse() * s.lse(); });
+  compare_everywhere("entropy bonus", erased(entropy_bonus{0.3}),
+                     [](const exact_stats& s) { return -s.log_prob - 0.3 * s.entropy(); });
+  compare_everywhere("entropy penalty", erased(entropy_bonus{-2}),
+                     [](const exact_stats& s) { return -s.log_prob + 2 * s.entropy(); });
   compare_everywhere("everything at once", erased(everything_at_once{}), [](const exact_stats& s) {
     return s.log_prob * s.log_prob * s.entropy() + s.lse() * std::sin(s.entropy());
   });
@@ -270,7 +271,9 @@ TEST_CASE("the gradient of a gate sums to zero and lse's part to c") {
     worst.see(std::fabs(sum(run(cpu{}, row, erased(entropy_bonus{0.7}), 1).gradient)), where);
     const double lse = static_cast<double>(
         exact(row.logits.data(), static_cast<index>(row.logits.size()), row.target).lse());
-    worst.see(scaled_error(sum(run(cpu{}, row, erased(z_loss{0.5}), 1).gradient), row.external * lse), where);
+    worst.see(
+        scaled_error(sum(run(cpu{}, row, erased(z_loss{0.5}), 1).gradient), row.external * lse),
+        where);
   }
   INFO(worst.where << ": " << worst.value);
   CHECK(worst.value < 1e-13);

@@ -63,7 +63,8 @@ struct direct {
       const auto s = b.stats(i);
       const auto factor = static_cast<long double>(scale(i));
       loss += factor * -s.prob() * s.log_prob;
-      const auto dz = exact_gradient(widened_row(b.logits.data() + i * cols, cols), s, s.prob(), 0, 0);
+      const auto dz =
+          exact_gradient(widened_row(b.logits.data() + i * cols, cols), s, s.prob(), 0, 0);
       for (index j = 0; j < cols; ++j) {
         gradient[static_cast<std::size_t>(i * cols + j)] = factor * dz[static_cast<std::size_t>(j)];
       }
@@ -128,12 +129,13 @@ TEST_CASE("micro-batches with mean_over are the whole batch") {
   const index cuts[] = {0, 1, 2, 40, 100, rows};  // the second holds only an ignored row
   for (int k = 0; k < 5; ++k) {
     const index first = cuts[k], count = cuts[k + 1] - cuts[k];
-    const auto part = loss_and_gradient(
-        cpu{}, b.view(first, count), b.target(first, count), dft{},
-        matrix_view<double>(gradient.data() + first * cols, count, cols),
-        {.reduce = reduction::mean_over(static_cast<double>(b.valid))});
+    const auto part =
+        loss_and_gradient(cpu{}, b.view(first, count), b.target(first, count), dft{},
+                          matrix_view<double>(gradient.data() + first * cols, count, cols),
+                          {.reduce = reduction::mean_over(static_cast<double>(b.valid))});
     loss += part.loss;
-    mean_of_means += idiolect::loss(cpu{}, b.view(first, count), b.target(first, count), dft{}).loss / 5;
+    mean_of_means +=
+        idiolect::loss(cpu{}, b.view(first, count), b.target(first, count), dft{}).loss / 5;
   }
   CHECK(scaled_error(loss, whole.report.loss) < 1e-14);
   CHECK(largest_difference(gradient, {whole.gradient.begin(), whole.gradient.end()}) < 1e-16);
@@ -147,8 +149,7 @@ TEST_CASE("a mean over nothing is an error only where there is something") {
   CHECK(raised([&] { (void)run(b, {.reduce = reduction::mean_over(not_a_number)}); }).argument() ==
         "reduction::mean_over");
   const std::vector<token_id> ignored(rows, -100);
-  const auto report =
-      loss(cpu{}, b.view(), ignored, dft{}, {.reduce = reduction::mean_over(0)});
+  const auto report = loss(cpu{}, b.view(), ignored, dft{}, {.reduce = reduction::mean_over(0)});
   CHECK(report.loss == 0);
 }
 
@@ -170,7 +171,8 @@ TEST_CASE("sequence_mean is the mean of the sequences' means") {
     for (auto& s : scale) s /= sequences;
     return scale;
   };
-  for (const auto& ends : {offsets, std::vector<index>{0, rows}, std::vector<index>{0, 0, 0, 5, rows, rows}}) {
+  for (const auto& ends :
+       {offsets, std::vector<index>{0, rows}, std::vector<index>{0, 0, 0, 5, rows, rows}}) {
     const auto scale = scale_of(ends);
     check(run(b, {.reduce = reduction::sequence_mean(), .sequence_offsets = ends}),
           direct(b, [&](index i) { return scale[static_cast<std::size_t>(i)]; }));
@@ -182,7 +184,8 @@ TEST_CASE("sequence offsets that make no sense are named") {
   const auto complaint = [&](const std::vector<index>& offsets) {
     return raised<shape_error>([&] {
              (void)run(b, {.reduce = reduction::sequence_mean(), .sequence_offsets = offsets});
-           }).argument();
+           })
+        .argument();
   };
   CHECK(complaint({}) == "sequence_offsets");
   CHECK(complaint({0}) == "sequence_offsets");
@@ -237,10 +240,9 @@ TEST_CASE("a weight of 0 silences an infinite loss") {
   const std::vector<token_id> targets{1, 0};
   const std::vector<float> weights{0, 1};
   std::vector<double> gradient(4, not_a_number);
-  const auto report =
-      loss_and_gradient(cpu{}, matrix_view<const double>(logits.data(), 2, 2), targets, nll{},
-                        matrix_view<double>(gradient.data(), 2, 2),
-                        {.reduce = reduction::sum(), .weights = weights});
+  const auto report = loss_and_gradient(cpu{}, matrix_view<const double>(logits.data(), 2, 2),
+                                        targets, nll{}, matrix_view<double>(gradient.data(), 2, 2),
+                                        {.reduce = reduction::sum(), .weights = weights});
   CHECK(std::isfinite(report.loss));
   CHECK(gradient[0] == 0);
   CHECK(gradient[1] == 0);
@@ -323,8 +325,8 @@ TEST_CASE("a falling gated loss is told from learning by the likelihood beside i
 
 TEST_CASE("rows without probability are said in the report") {
   const std::vector<double> logits{0, -infinity, 0, 0};
-  const auto report =
-      loss(cpu{}, matrix_view<const double>(logits.data(), 2, 2), std::vector<token_id>{1, 0}, dft{});
+  const auto report = loss(cpu{}, matrix_view<const double>(logits.data(), 2, 2),
+                           std::vector<token_id>{1, 0}, dft{});
   CHECK(std::abs(report.loss - 0.5 * 0.5 * std::log(2.0)) < 1e-15);  // the first is exactly 0
   CHECK(report.mean_nll == infinity);
   CHECK(report.phi.min == -infinity);
@@ -334,7 +336,8 @@ TEST_CASE("rows without probability are said in the report") {
 TEST_CASE("a temperature outside the positive numbers is an error") {
   const batch b;
   for (const double bad : {0.0, -1.0, infinity, not_a_number}) {
-    CHECK(raised<shape_error>([&] { (void)run(b, {.temperature = bad}); }).argument() == "temperature");
+    CHECK(raised<shape_error>([&] { (void)run(b, {.temperature = bad}); }).argument() ==
+          "temperature");
   }
 }
 
@@ -342,10 +345,13 @@ TEST_CASE("the ignored target may be any number in any integer type") {
   const std::vector<double> logits = gaussian_row(4 * 30, 1, 35);
   const matrix_view<const double> z(logits.data(), 4, 30);
   const auto want = loss(cpu{}, z, std::vector<token_id>{1, 24, -100, 3}, nll{}).loss;
-  CHECK(loss(cpu{}, z, std::vector<std::int64_t>{1, 24, -1, 3}, nll{}, {.ignore_index = -1}).loss == want);
-  CHECK(loss(cpu{}, z, std::vector<std::int16_t>{1, 24, 0, 3}, nll{}, {.ignore_index = 0}).loss == want);
+  CHECK(loss(cpu{}, z, std::vector<std::int64_t>{1, 24, -1, 3}, nll{}, {.ignore_index = -1}).loss ==
+        want);
+  CHECK(loss(cpu{}, z, std::vector<std::int16_t>{1, 24, 0, 3}, nll{}, {.ignore_index = 0}).loss ==
+        want);
   // -1000 does not fit into 8 bits, where it would look like 24: nothing is ignored.
-  const auto all = loss(cpu{}, z, std::vector<std::int8_t>{1, 24, 2, 3}, nll{}, {.ignore_index = -1000});
+  const auto all =
+      loss(cpu{}, z, std::vector<std::int8_t>{1, 24, 2, 3}, nll{}, {.ignore_index = -1000});
   CHECK(all.valid == 4);
   CHECK(all.loss == loss(cpu{}, z, std::vector<token_id>{1, 24, 2, 3}, nll{}).loss);
 }

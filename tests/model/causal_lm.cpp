@@ -14,8 +14,7 @@
 
 #include "support/catch.hpp"
 
-using namespace idiolect;
-
+namespace idiolect::test {
 namespace {
 
 // Everything a causal_lm needs, as a base whose members the models below hide one at a time.
@@ -169,7 +168,9 @@ TEST_CASE("a model's own logits score its own text through the concept") {
   // Every row is the same up to a rotation: one logit of 5 and three of 0.
   const double z = std::log(std::exp(5.0) + 3);
   for (const auto& t : scores) {
-    CHECK(t.log_prob == Approx(5.0 - z).epsilon(1e-6));
-    CHECK(t.phi == Approx(5.0 - 5.0 * std::exp(5.0 - z)).epsilon(1e-5));
+    CHECK(t.log_prob == Catch::Approx(5.0 - z).epsilon(1e-6));
+    CHECK(t.phi == Catch::Approx(5.0 - 5.0 * std::exp(5.0 - z)).epsilon(1e-5));
   }
 }
+
+}  // namespace idiolect::test

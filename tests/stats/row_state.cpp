@@ -27,8 +27,8 @@ constexpr moments everything = moments::varentropy | moments::collision;
 template <class Real>
 using full_state = row_state<Real, everything>;
 
-/// In units of max(1, |value|), for rows of up to 100 logits: a merge rounds by up to 2^-24 (2^-53),
-/// equal terms all in one direction, and the collision counts the sum's error twice.
+/// In units of max(1, |value|), for rows of up to 100 logits: a merge rounds by up to 2^-24
+/// (2^-53), equal terms all in one direction, and the collision counts the sum's error twice.
 template <class Real>
 constexpr double tolerance = 300 * (std::is_same_v<Real, float> ? 0x1.0p-24 : 0x1.0p-53);
 
@@ -117,9 +117,8 @@ TEMPLATE_TEST_CASE("merging is associative and commutative", "", float, double) 
       for (int k = 0; k < 3; ++k) {
         parts.push_back(cut[k] == cut[k + 1]
                             ? full_state<TestType>{}
-                            : merge_at_random<TestType>({states.begin() + cut[k],
-                                                         states.begin() + cut[k + 1]},
-                                                        random));
+                            : merge_at_random<TestType>(
+                                  {states.begin() + cut[k], states.begin() + cut[k + 1]}, random));
       }
       const auto& [a, b, c] = std::tie(parts[0], parts[1], parts[2]);
       worst.see(difference(merge(merge(a, b), c), merge(a, merge(b, c))),

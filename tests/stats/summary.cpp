@@ -90,8 +90,9 @@ TEST_CASE("NaN is counted apart and infinities are said") {
   CHECK(s.mean == 3);
   CHECK(s.nan_count == 2);
 
-  for (const auto& values : {std::vector<double>{1, -infinity, 2}, std::vector<double>{-infinity, 1, 2},
-                             std::vector<double>{1, 2, -infinity}}) {
+  for (const auto& values :
+       {std::vector<double>{1, -infinity, 2}, std::vector<double>{-infinity, 1, 2},
+        std::vector<double>{1, 2, -infinity}}) {
     const auto masked = summarised<moment_summary>(values, 0, 3);
     CHECK(masked.count == 3);
     CHECK(masked.mean == -infinity);

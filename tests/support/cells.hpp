@@ -61,12 +61,12 @@ using cpu_bfloat16 = on_cpu<bfloat16>;
 using cpu_eigen_half = on_cpu<Eigen::half>;
 using cpu_eigen_bfloat16 = on_cpu<Eigen::bfloat16>;
 
-#define IDIOLECT_TEST_CELLS                                                                   \
+#define IDIOLECT_TEST_CELLS                                                                     \
   reference_float, reference_double, reference_half, reference_bfloat16, cpu_float, cpu_double, \
       cpu_half, cpu_bfloat16, cpu_eigen_half, cpu_eigen_bfloat16
 
-/// Of a statistic, in units of max(1, |value|): 2e-6 is what the library promises for sums in float.
-/// In double: 151936 roundings of 1.1e-16, were all in one direction, are 1.7e-11.
+/// Of a statistic, in units of max(1, |value|): 2e-6 is what the library promises for sums in
+/// float. In double: 151936 roundings of 1.1e-16, were all in one direction, are 1.7e-11.
 template <std::floating_point Accumulator>
 inline constexpr double statistic_tolerance = std::same_as<Accumulator, float> ? 2e-6 : 2e-11;
 
@@ -79,7 +79,8 @@ struct storage<float> {
 };
 template <>
 struct storage<double> {
-  static constexpr double rounding = 0x1.0p-53, smallest = 0x1.0p-1074, largest = 8e307;  // twice is finite
+  static constexpr double rounding = 0x1.0p-53, smallest = 0x1.0p-1074,
+                          largest = 8e307;  // twice is finite
 };
 template <>
 struct storage<half> {
@@ -111,7 +112,9 @@ double gradient_tolerance(long double common, long double pull, long double dz) 
 /// Whether two ranges of numbers are the same, bit for bit.
 template <class T>
 bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(static_cast<const void*>(a.data()), static_cast<const void*>(b.data()), a.size() * sizeof(T)) == 0);
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(static_cast<const void*>(a.data()),
+                                   static_cast<const void*>(b.data()), a.size() * sizeof(T)) == 0);
 }
 
 /// The error that f raises; `argument()` is "nothing was raised" where none is.

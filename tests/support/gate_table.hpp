@@ -95,9 +95,8 @@ void for_each_gate(token_id protected_token, F&& f) {
     const long double e = exp(std::min(s.phi, 0.0L));
     return s.external >= 0 ? e : 1 - e;
   });
-  f("protected idft", protect({protected_token, -7}, 0.8, idft{}), [=](S s) {
-    return s.target == protected_token ? 0.8L : idft_weight(s, 1, 0.1L, 2, 1);
-  });
+  f("protected idft", protect({protected_token, -7}, 0.8, idft{}),
+    [=](S s) { return s.target == protected_token ? 0.8L : idft_weight(s, 1, 0.1L, 2, 1); });
   f("a callable", entropy_callable, [](S s) { return 0.25L + 0.5L * s.entropy(); });
   f("a gate on varentropy and collision", sharpness_gate{},
     [](S s) { return s.collision / (1 + s.varentropy); });

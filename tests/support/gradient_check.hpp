@@ -26,9 +26,9 @@ worst_error gradient_error(const T* logits, const G* gradient, index n, token_id
     const auto k = static_cast<std::size_t>(j);
     const long double log_p = z[k] - s.max - s.log_sum;
     const long double p = std::exp(log_p);
-    const long double common =
-        p > 0 ? p * (std::fabs(terms.a + terms.c) + std::fabs(terms.b) * (std::fabs(log_p) + s.entropy()))
-              : 0;
+    const long double common = p > 0 ? p * (std::fabs(terms.a + terms.c) +
+                                            std::fabs(terms.b) * (std::fabs(log_p) + s.entropy()))
+                                     : 0;
     const long double total = want[k] + start;
     const double allowed = gradient_tolerance<Accumulator, G>(
         common / temperature, j == target ? terms.a / temperature : 0.0, total);

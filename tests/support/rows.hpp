@@ -93,10 +93,13 @@ inline std::vector<named_row> adversarial_rows(index n, double largest) {
     rows.push_back({"two levels " + std::to_string(depth),
                     two_level_row(n, depth + random.uniform() * 1e-3, random.below(n))});
   }
-  rows.push_back({"ascending", generate([](std::size_t i) { return 0.01 * static_cast<double>(i); })});
-  rows.push_back({"geometric", generate([](std::size_t i) { return -0.05 * static_cast<double>(i); })});
-  rows.push_back({"slowly geometric",
-                  generate([&](std::size_t i) { return -12.0 * static_cast<double>(i) / length; })});
+  rows.push_back(
+      {"ascending", generate([](std::size_t i) { return 0.01 * static_cast<double>(i); })});
+  rows.push_back(
+      {"geometric", generate([](std::size_t i) { return -0.05 * static_cast<double>(i); })});
+  rows.push_back({"slowly geometric", generate([&](std::size_t i) {
+                    return -12.0 * static_cast<double>(i) / length;
+                  })});
   rows.push_back({"mostly -inf", generate([&](std::size_t i) {
                     return i == size - 1 || random.uniform() < 0.02 ? random.normal() : -infinity;
                   })});

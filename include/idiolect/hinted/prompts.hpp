@@ -1,0 +1,163 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// From a question and its reference answer to the tokens that the two streams begin with. A model
+// with a chat format has its own way: then write the function yourself. Any callable
+// (const Record&) -> rewrite_prompt will do.
+
+#include <algorithm>
+#include <concepts>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <idiolect/core/error.hpp>
+#include <idiolect/core/types.hpp>
+#include <idiolect/hinted/verifiers/answer.hpp>
+#include <idiolect/model/tokenizer.hpp>
+
+namespace idiolect {
+
+/// What a data set has of a record.
+struct question_answer {
+  std::string question;
+  std::string answer;  ///< the reference, worked out
+};
+
+/// What the streams of a record begin with, in tokens; a begin token included where the model wants
+/// one.
+struct rewrite_prompt {
+  std::vector<token_id> student;  ///< the question
+  std::vector<token_id> teacher;  ///< the question with the hint; empty: no hinted tries
+  /// See decode_job: an analysis that the teacher writes first.
+  std::string analysis_marker = {};
+  index analysis_budget = 512;
+  /// The reference answer as it would follow `student`, with an end token if the score of the
+  /// reference is to count it. Only used to score it.
+  std::vector<token_id> reference = {};
+};
+
+/// Requirements, for a const prompter `p` and a record `r`: `p(r)` is its rewrite_prompt, and
+/// depends on the record alone.
+template <class P, class Record>
+concept prompter = requires(const P& p, const Record& r) {
+  { p(r) } -> std::convertible_to<rewrite_prompt>;
+};
+
+/// What the teacher is told.
+enum class hint_content {
+  solution,  ///< the reference as it is
+  answer     ///< only what follows the answer's delimiter: CoT completion
+};
+
+/// Templates of the two prompts. `{question}` and `{hint}` are replaced wherever they stand; other
+/// braces are text.
+struct prompt_templates {
+  std::string student = "{question}\n";
+  std::string teacher = "A correct solution, for reference:\n{hint}\n\n{question}\n";
+  /// If not empty: the teacher prompt asks for an analysis that ends with these bytes.
+  std::string analysis_marker = {};
+
+  /// Templates that have the teacher work out first how the reference solves the question.
+  [[nodiscard]] static prompt_templates with_analysis() {
+    prompt_templates t;
+    t.teacher =
+        "{question}\n\nA correct solution, for reference:\n{hint}\n\n"
+        "First explain how it works. Then write the line \"# CoT\", and below it solve the "
+        "question "
+        "in your own words.\n\n";
+    t.analysis_marker = "# CoT\n";
+    return t;
+  }
+
+  /// Raises shape_error for a template without its question or hint, or a student that sees the
+  /// hint.
+  void validate() const {
+    const auto has = [](const std::string& text, const char* what) {
+      return text.find(what) != std::string::npos;
+    };
+    require(has(student, "{question}"), "prompt_templates::student", "has no {question}");
+    require(!has(student, "{hint}"), "prompt_templates::student",
+            "has a {hint}: the student must not see it");
+    require(has(teacher, "{question}"), "prompt_templates::teacher", "has no {question}");
+    require(has(teacher, "{hint}"), "prompt_templates::teacher", "has no {hint}");
+  }
+};
+
+/// `text` with its placeholders replaced; what is put in is not looked at again. O(n).
+[[nodiscard]] inline std::string fill_template(std::string_view text, std::string_view question,
+                                               std::string_view hint) {
+  std::string filled;
+  while (!text.empty()) {
+    if (text.starts_with("{question}")) {
+      filled += question;
+      text.remove_prefix(10);
+    } else if (text.starts_with("{hint}")) {
+      filled += hint;
+      text.remove_prefix(6);
+    } else {
+      const auto next = std::min(text.find('{', 1), text.size());
+      filled += text.substr(0, next);
+      text.remove_prefix(next);
+    }
+  }
+  return filled;
+}
+
+/// Options of a template_prompter.
+struct prompter_options {
+  prompt_templates templates = {};
+  hint_content hint = hint_content::solution;
+  std::string delimiter = {};   ///< where the bare answer stands; without one the hint is whole
+  token_id end_token = -1;      ///< closes the reference that is scored; negative: nothing does
+  index analysis_budget = 512;  ///< tokens
+};
+
+/// Prompts by templates, for records with a `question` and an `answer`.
+template <tokenizer Tokenizer>
+class template_prompter {
+ public:
+  /// `t` must outlive the prompter. Raises shape_error for templates that cannot work.
+  explicit template_prompter(const Tokenizer& t, prompter_options o = {})
+      : tokenizer_(&t), options_(std::move(o)) {
+    options_.templates.validate();
+  }
+
+  template <class Record>
+  requires requires(const Record& r) {
+    { r.question } -> std::convertible_to<std::string_view>;
+    { r.answer } -> std::convertible_to<std::string_view>;
+  }
+  [[nodiscard]] rewrite_prompt operator()(const Record& r) const {
+    const std::string_view answer = r.answer;
+    const auto hint = options_.hint == hint_content::answer
+                          ? answer_after(answer, options_.delimiter).value_or(answer)
+                          : answer;
+    const std::string question = fill_template(options_.templates.student, r.question, {});
+    rewrite_prompt p;
+    p.student = encode(question);
+    p.teacher = encode(fill_template(options_.templates.teacher, r.question, hint));
+    p.analysis_marker = options_.templates.analysis_marker;
+    p.analysis_budget = options_.analysis_budget;
+    // What the answer adds to the question's tokens. (A token may reach across the border.)
+    const auto whole = encode(question + std::string(answer));
+    const auto both = std::ranges::mismatch(p.student, whole);
+    p.reference.assign(both.in2, whole.end());
+    if (options_.end_token >= 0) p.reference.push_back(options_.end_token);
+    return p;
+  }
+
+ private:
+  [[nodiscard]] std::vector<token_id> encode(std::string_view text) const {
+    std::vector<token_id> tokens;
+    tokenizer_->encode(text, tokens);
+    return tokens;
+  }
+
+  const Tokenizer* tokenizer_;
+  prompter_options options_;
+};
+
+}  // namespace idiolect

@@ -1,0 +1,154 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// A program of the user's as a verifier. POSIX; not part of the umbrella header.
+//
+// No shell is involved: the words of the command are the program's arguments, as they are. The
+// program reads what there is to judge on standard input, and says by its exit code
+//
+//   0   accepted            1   not accepted            anything else, or a signal: an error
+
+#if defined(__unix__) || defined(__APPLE__)
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <idiolect/core/error.hpp>
+
+extern "C" char** environ;
+
+namespace idiolect {
+
+/// Writes the text, and nothing of the record, to the program's standard input.
+struct text_alone {
+  template <class R>
+  [[nodiscard]] std::string operator()(const R&, std::string_view text) const {
+    return std::string(text);
+  }
+};
+
+/// Runs a program for each text. `Payload` is a callable (record, text) -> std::string: what the
+/// program reads on its standard input; its standard output is discarded. Costs a process a call.
+template <class Payload = text_alone>
+class command_verifier {
+ public:
+  /// `command`: the program (looked up in PATH) and its arguments. A program that runs for longer
+  /// than `timeout` is killed, with the processes it started, and the text is not accepted: a text
+  /// can be the reason why its checker does not end.
+  explicit command_verifier(std::vector<std::string> command, Payload payload = {},
+                            std::chrono::milliseconds timeout = std::chrono::seconds(10))
+      : command_(std::move(command)), payload_(std::move(payload)), timeout_(timeout) {
+    require(!command_.empty() && !command_.front().empty(), "command", "names no program");
+    for (const auto& word : command_) {
+      require(word.find('\0') == std::string::npos, "command", "has a zero byte in a word");
+    }
+    require(timeout_.count() > 0, "timeout", "must be > 0");
+  }
+
+  /// Raises backend_error if the program cannot be started, is ended by a signal or exits with
+  /// something else than 0 or 1.
+  template <class R>
+  [[nodiscard]] bool operator()(const R& record, std::string_view text) const {
+    const file input = input_file(payload_(record, text));
+    const pid_t child = start(fileno(input.get()));
+    int status = 0;
+    if (!wait_for(child, status)) return false;
+    require<backend_error>(!WIFSIGNALED(status), "command", [&] {
+      return command_.front() + " was ended by signal " + std::to_string(WTERMSIG(status));
+    });
+    const int code = WEXITSTATUS(status);
+    require<backend_error>(code == 0 || code == 1, "command", [&] {
+      return command_.front() + " exited with " + std::to_string(code) +
+             "; expected 0 (accepted) or 1 (not accepted)";
+    });
+    return code == 0;
+  }
+
+ private:
+  struct close_file {
+    void operator()(std::FILE* f) const { std::fclose(f); }
+  };
+  using file = std::unique_ptr<std::FILE, close_file>;
+
+  // A file without a name, not a pipe: the program need not read it, and no write can block.
+  static file input_file(const std::string& bytes) {
+    file f(std::tmpfile());
+    const bool written = f && std::fwrite(bytes.data(), 1, bytes.size(), f.get()) == bytes.size() &&
+                         std::fflush(f.get()) == 0 && lseek(fileno(f.get()), 0, SEEK_SET) == 0;
+    require<backend_error>(written, "command", [] {
+      return std::string("no temporary file: ") + std::strerror(errno);
+    });
+    return f;
+  }
+
+  [[nodiscard]] pid_t start(int input) const {
+    std::vector<char*> words;
+    for (const auto& word : command_) words.push_back(const_cast<char*>(word.c_str()));
+    words.push_back(nullptr);
+
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attributes;
+    posix_spawn_file_actions_init(&files);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_adddup2(&files, input, STDIN_FILENO);
+    posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);  // so that all can be killed
+    posix_spawnattr_setpgroup(&attributes, 0);
+    pid_t child = 0;
+    const int failure =
+        posix_spawnp(&child, words.front(), &files, &attributes, words.data(), environ);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&files);
+    require<backend_error>(failure == 0, "command", [&] {
+      return command_.front() + " cannot be started: " + std::strerror(failure);
+    });
+    return child;
+  }
+
+  // False: it took too long, and is gone.
+  [[nodiscard]] bool wait_for(pid_t child, int& status) const {
+    using clock = std::chrono::steady_clock;
+    const auto deadline = clock::now() + timeout_;
+    auto pause = std::chrono::microseconds(200);
+    for (;;) {
+      const pid_t ended = waitpid(child, &status, WNOHANG);
+      if (ended == child) return true;
+      require<backend_error>(ended == 0 || errno == EINTR, "command", [&] {
+        return command_.front() + " cannot be waited for: " + std::strerror(errno);
+      });
+      if (clock::now() >= deadline) break;
+      std::this_thread::sleep_for(pause);
+      pause = std::min(2 * pause, std::chrono::microseconds(10'000));
+    }
+    kill(-child, SIGKILL);
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    return false;
+  }
+
+  std::vector<std::string> command_;
+  Payload payload_;
+  std::chrono::milliseconds timeout_;
+};
+
+}  // namespace idiolect
+
+#endif
