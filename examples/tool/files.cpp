@@ -50,7 +50,8 @@ std::string read_file(const std::string& path, const std::string& what) {
   std::error_code failure;
   const fs::file_status status = fs::status(path, failure);
   if (!fs::exists(status)) fail(path, "expected " + what + ", found no such file");
-  if (fs::is_directory(status)) fail(path, "expected " + what + ", found a folder; name a file in it");
+  if (fs::is_directory(status))
+    fail(path, "expected " + what + ", found a folder; name a file in it");
   errno = 0;
   std::ifstream in(path, std::ios::binary);
   if (!in) fail(path, std::string("cannot be read: ") + std::strerror(errno));

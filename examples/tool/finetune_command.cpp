@@ -76,8 +76,9 @@ std::string words(const measured& m) {
     said += retained ? ": nothing was forgotten here." : ": that much was learned.";
   }
   if (m.before.ends > 0 && m.after.end_prob < 0.5 * m.before.end_prob) {
-    said += " Its texts close less often than before: look at p(end); --gamma-max 1 or "
-            "--protect-end 1 may help.";
+    said +=
+        " Its texts close less often than before: look at p(end); --gamma-max 1 or "
+        "--protect-end 1 may help.";
   }
   return said + "\n";
 }
@@ -88,8 +89,8 @@ std::string figures_table(const std::vector<measured>& all) {
     for (const bool after : {false, true}) {
       const text_figures& f = after ? m.after : m.before;
       rows.row({m.name + (after ? ", after" : ", before"), fixed(f.score.mean_nll(), 4),
-                fixed(f.score.perplexity(), 3), fixed(f.score.mean_phi(), 4),
-                fixed(f.score.z(), 1), f.ends > 0 ? fixed(f.end_prob, 3) : "-"});
+                fixed(f.score.perplexity(), 3), fixed(f.score.mean_phi(), 4), fixed(f.score.z(), 1),
+                f.ends > 0 ? fixed(f.end_prob, 3) : "-"});
     }
   }
   return rows.str();
@@ -148,7 +149,8 @@ void run(finetune_options o) {
   result["trained_tokens"] = tokens;
   result["seconds"] = seconds;
   for (const measured& t : all) {
-    result[t.key] = {{"file", t.path}, {"before", figures_json(t.before)}, {"after", figures_json(t.after)}};
+    result[t.key] = {
+        {"file", t.path}, {"before", figures_json(t.before)}, {"after", figures_json(t.after)}};
   }
   auto& curve = result["curve"] = nlohmann::ordered_json::array();
   for (const auto& s : steps) curve.push_back(step_json(s));
@@ -206,12 +208,14 @@ command add_finetune(CLI::App& tool) {
       "finetune", "Train on a text with SFT, IDFT or another gate; says what is learned and lost");
   std::string losses = "Losses, as the weight w of each token's -log p (w is held constant):\n";
   for (const auto& [name, help] : loss_list()) {
-    losses += "  " + name + std::string(13 - std::min<std::size_t>(12, name.size()), ' ') + help + "\n";
+    losses +=
+        "  " + name + std::string(13 - std::min<std::size_t>(12, name.size()), ' ') + help + "\n";
   }
-  app.footer(losses + "\n" + input_help +
-             "\nA record's \"weight\" multiplies its loss. The end of each text is trained too.\n\n"
-             "idiolect finetune --loss idft --in new.jsonl --eval held-out.jsonl --retain old.jsonl "
-             "--out tuned.bin");
+  app.footer(
+      losses + "\n" + input_help +
+      "\nA record's \"weight\" multiplies its loss. The end of each text is trained too.\n\n"
+      "idiolect finetune --loss idft --in new.jsonl --eval held-out.jsonl --retain old.jsonl "
+      "--out tuned.bin");
   app.add_option("--in", o->in, "text to train on")->required()->type_name("FILE");
   app.add_option("--out", o->out, "checkpoint to write")->required()->type_name("FILE");
   app.add_option("--eval", o->eval, "held-out text of the new kind (default: the trained text)")

@@ -24,14 +24,19 @@ struct named_parameter {
   const char* option;
   parameter value;
 };
-constexpr named_parameter parameters[] = {
-    {"--beta", &gate_choice::beta},           {"--gamma-min", &gate_choice::gamma_min},
-    {"--gamma-max", &gate_choice::gamma_max}, {"--bound", &gate_choice::bound},
-    {"--warmup", &gate_choice::warmup},       {"--transition", &gate_choice::transition},
-    {"--q", &gate_choice::q},                 {"--theta", &gate_choice::theta},
-    {"--alpha", &gate_choice::alpha},         {"--h-norm", &gate_choice::h_norm},
-    {"--t", &gate_choice::t},                 {"--floor", &gate_choice::floor},
-    {"--gamma", &gate_choice::gamma}};
+constexpr named_parameter parameters[] = {{"--beta", &gate_choice::beta},
+                                          {"--gamma-min", &gate_choice::gamma_min},
+                                          {"--gamma-max", &gate_choice::gamma_max},
+                                          {"--bound", &gate_choice::bound},
+                                          {"--warmup", &gate_choice::warmup},
+                                          {"--transition", &gate_choice::transition},
+                                          {"--q", &gate_choice::q},
+                                          {"--theta", &gate_choice::theta},
+                                          {"--alpha", &gate_choice::alpha},
+                                          {"--h-norm", &gate_choice::h_norm},
+                                          {"--t", &gate_choice::t},
+                                          {"--floor", &gate_choice::floor},
+                                          {"--gamma", &gate_choice::gamma}};
 
 /// A gate behind a function, once its parameters have been found to make sense.
 template <idiolect::gate Gate>
@@ -80,7 +85,9 @@ struct known_loss {
 const std::vector<known_loss>& known_losses() {
   using c = gate_choice;
   static const std::vector<known_loss> all = {
-      {"sft", "w = 1, plain likelihood", {},
+      {"sft",
+       "w = 1, plain likelihood",
+       {},
        [](const c&, double, index) { return hide(idiolect::nll{}); }},
       {"dft", "w = p", {}, [](const c&, double, index) { return hide(idiolect::dft{}); }},
       {"idft",
@@ -88,33 +95,53 @@ const std::vector<known_loss>& known_losses() {
        "--gamma-form clamp_phi --bound; --warmup --transition)",
        {&c::beta, &c::gamma_min, &c::gamma_max, &c::bound, &c::warmup, &c::transition},
        [](const c& o, double progress, index) { return hide(make_idft(o, progress)); }},
-      {"power", "w = p^q where p >= theta (--q --theta)", {&c::q, &c::theta},
+      {"power",
+       "w = p^q where p >= theta (--q --theta)",
+       {&c::q, &c::theta},
        [](const c& o, double, index) {
          return hide(idiolect::power{o.q.value_or(1), o.theta.value_or(0)});
        }},
-      {"deft", "w = p^alpha, alpha = sum of p^2", {},
+      {"deft",
+       "w = p^alpha, alpha = sum of p^2",
+       {},
        [](const c&, double, index) { return hide(idiolect::deft{}); }},
-      {"eaft", "w = (H / h_norm)^alpha (--h-norm in nats, default ln of the vocabulary; --alpha)",
+      {"eaft",
+       "w = (H / h_norm)^alpha (--h-norm in nats, default ln of the vocabulary; --alpha)",
        {&c::h_norm, &c::alpha},
        [](const c& o, double, index vocab_size) {
          return hide(idiolect::eaft(o.h_norm.value_or(std::log(static_cast<double>(vocab_size))),
                                     o.alpha.value_or(1)));
        }},
-      {"profit", "w = 1 where p >= theta (--theta, default 0.1)", {&c::theta},
+      {"profit",
+       "w = 1 where p >= theta (--theta, default 0.1)",
+       {&c::theta},
        [](const c& o, double, index) {
          return hide(idiolect::prob_threshold{o.theta.value_or(0.1)});
        }},
-      {"phi-mask", "w = 1 where phi >= theta (--theta, default -5)", {&c::theta},
-       [](const c& o, double, index) { return hide(idiolect::phi_threshold{o.theta.value_or(-5)}); }},
-      {"talr", "w = max(p^(1/t), floor) (--t --floor)", {&c::t, &c::floor},
+      {"phi-mask",
+       "w = 1 where phi >= theta (--theta, default -5)",
+       {&c::theta},
+       [](const c& o, double, index) {
+         return hide(idiolect::phi_threshold{o.theta.value_or(-5)});
+       }},
+      {"talr",
+       "w = max(p^(1/t), floor) (--t --floor)",
+       {&c::t, &c::floor},
        [](const c& o, double, index) {
          return hide(idiolect::talr{o.t.value_or(1), o.floor.value_or(0.01)});
        }},
-      {"chord", "w = p (1 - p)", {}, [](const c&, double, index) { return hide(idiolect::chord{}); }},
-      {"reverse", "w = (1 - p)^gamma (--gamma)", {&c::gamma},
+      {"chord",
+       "w = p (1 - p)",
+       {},
+       [](const c&, double, index) { return hide(idiolect::chord{}); }},
+      {"reverse",
+       "w = (1 - p)^gamma (--gamma)",
+       {&c::gamma},
        [](const c& o, double, index) { return hide(idiolect::reverse{o.gamma.value_or(1)}); }},
-      {"endorsement", "w = exp(min(phi, 0)), or 1 - that where a record's \"weight\" is negative",
-       {}, [](const c&, double, index) { return hide(idiolect::endorsement{}); }}};
+      {"endorsement",
+       "w = exp(min(phi, 0)), or 1 - that where a record's \"weight\" is negative",
+       {},
+       [](const c&, double, index) { return hide(idiolect::endorsement{}); }}};
   return all;
 }
 
@@ -128,9 +155,8 @@ std::vector<std::pair<std::string, std::string>> loss_list() {
 
 any_gate make_gate(const gate_choice& choice, double progress, index vocab_size, token_id end) {
   const auto& losses = known_losses();
-  const auto loss = std::ranges::find(losses, choice.loss, [](const auto& l) {
-    return std::string(l.name);
-  });
+  const auto loss =
+      std::ranges::find(losses, choice.loss, [](const auto& l) { return std::string(l.name); });
   if (loss == losses.end()) {
     std::string names;
     for (const auto& l : losses) names += std::string(names.empty() ? "" : ", ") + l.name;

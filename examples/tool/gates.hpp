@@ -29,21 +29,21 @@ static_assert(idiolect::gate<any_gate>);
 /// A gate and its parameters, as typed. A parameter that the gate does not have is an error.
 struct gate_choice {
   std::string loss = "sft";
-  std::optional<double> beta;               ///< idft
-  std::optional<double> gamma_min;          ///< idft
-  std::optional<double> gamma_max;          ///< idft
-  std::optional<std::string> gamma_form;    ///< idft: clamp_gamma or clamp_phi
-  std::optional<double> bound;              ///< idft with clamp_phi
-  std::optional<double> warmup;             ///< idft: fraction of the steps trained as DFT
-  std::optional<double> transition;         ///< idft: fraction over which IDFT comes in
-  std::optional<double> q;                  ///< power: the exponent
-  std::optional<double> theta;              ///< power, profit, phi-mask
-  std::optional<double> alpha;              ///< eaft: the exponent
-  std::optional<double> h_norm;             ///< eaft, nats
-  std::optional<double> t;                  ///< talr
-  std::optional<double> floor;              ///< talr
-  std::optional<double> gamma;              ///< reverse
-  std::optional<double> protect_end;        ///< any: weight of the end token
+  std::optional<double> beta;             ///< idft
+  std::optional<double> gamma_min;        ///< idft
+  std::optional<double> gamma_max;        ///< idft
+  std::optional<std::string> gamma_form;  ///< idft: clamp_gamma or clamp_phi
+  std::optional<double> bound;            ///< idft with clamp_phi
+  std::optional<double> warmup;           ///< idft: fraction of the steps trained as DFT
+  std::optional<double> transition;       ///< idft: fraction over which IDFT comes in
+  std::optional<double> q;                ///< power: the exponent
+  std::optional<double> theta;            ///< power, profit, phi-mask
+  std::optional<double> alpha;            ///< eaft: the exponent
+  std::optional<double> h_norm;           ///< eaft, nats
+  std::optional<double> t;                ///< talr
+  std::optional<double> floor;            ///< talr
+  std::optional<double> gamma;            ///< reverse
+  std::optional<double> protect_end;      ///< any: weight of the end token
 };
 
 /// Names of the losses and what each does, a line for each.

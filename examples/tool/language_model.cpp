@@ -61,15 +61,15 @@ loaded_model load(const model_choice& choice) {
     files.tokenizer = folder + "/tokenizer.bin";
     std::error_code ignored;
     require_usage(fs::exists(files.model, ignored) && fs::exists(files.tokenizer, ignored),
-                  "the default model is no longer in " + folder +
-                      ": give --model and --tokenizer");
+                  "the default model is no longer in " + folder + ": give --model and --tokenizer");
   }
   check_file(files.model, "a model (a llama2.c checkpoint)");
   check_file(files.tokenizer, "a tokenizer (a llama2.c vocabulary)");
   auto weights = tiny_llama::read_checkpoint<float>(files.model);
   if (!std::ranges::all_of(weights.flat(), [](float x) { return std::isfinite(x); })) {
-    fail(files.model, "has weights that are not finite numbers: the file is damaged, or the model "
-                      "diverged in training");
+    fail(files.model,
+         "has weights that are not finite numbers: the file is damaged, or the model "
+         "diverged in training");
   }
   auto tokenizer = tiny_llama::read_tokenizer(files.tokenizer);
   if (tokenizer.vocab_size() != weights.shape().vocab_size) {
@@ -79,8 +79,12 @@ loaded_model load(const model_choice& choice) {
                               "; a model only works with the tokenizer it was trained with");
   }
   const token_id end = end_of(tokenizer, files);
-  return {std::move(files.model), std::move(files.tokenizer), std::move(weights),
-          std::move(tokenizer),   end,                        files.keep_unknown};
+  return {std::move(files.model),
+          std::move(files.tokenizer),
+          std::move(weights),
+          std::move(tokenizer),
+          end,
+          files.keep_unknown};
 }
 
 language_model loaded_model::open(const tiny_llama::weights<float>& others,

@@ -21,11 +21,11 @@ using language_model = tiny_llama::model<float, executor>;
 
 /// Which model, and with how many threads.
 struct model_choice {
-  std::string model;      ///< llama2.c checkpoint; empty: the default model
-  std::string tokenizer;  ///< its vocabulary; empty: the default model's
-  std::optional<index> end;  ///< the token that closes a text, if not what the vocabulary suggests
+  std::string model;          ///< llama2.c checkpoint; empty: the default model
+  std::string tokenizer;      ///< its vocabulary; empty: the default model's
+  std::optional<index> end;   ///< the token that closes a text, if not what the vocabulary suggests
   bool keep_unknown = false;  ///< characters outside the vocabulary become <unk>
-  index threads = 0;      ///< 0: one a processor
+  index threads = 0;          ///< 0: one a processor
 };
 
 /// Weights and vocabulary, checked against each other.
@@ -38,7 +38,9 @@ struct loaded_model {
   bool keep_unknown = false;
 
   /// Ready for inference.
-  [[nodiscard]] language_model open(const executor& workers) const { return open(weights, workers); }
+  [[nodiscard]] language_model open(const executor& workers) const {
+    return open(weights, workers);
+  }
 
   /// Other weights of the same shape, such as these after training.
   [[nodiscard]] language_model open(const tiny_llama::weights<float>& others,

@@ -41,8 +41,8 @@ std::string explain(const CLI::ParseError& e, const CLI::App& app) {
     for (const auto* sub : app.get_subcommands({})) {
       names += (names.empty() ? "" : ", ") + sub->get_name();
     }
-    message = "expected a command (" + names + "), found " +
-              (extras.empty() ? "none" : extras.front());
+    message =
+        "expected a command (" + names + "), found " + (extras.empty() ? "none" : extras.front());
   } else if (dynamic_cast<const CLI::ExtrasError*>(&e) != nullptr && !extras.empty()) {
     message = "no such option or argument here: " + extras.front();
   }
@@ -80,8 +80,9 @@ int main(int argc, char** argv) {
   app.set_help_all_flag("--help-all", "The help of every command");
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
-  app.footer("idiolect COMMAND --help says more. Exit codes: 0 done, 1 an input or output cannot be "
-             "used, 2 wrong options.");
+  app.footer(
+      "idiolect COMMAND --help says more. Exit codes: 0 done, 1 an input or output cannot be "
+      "used, 2 wrong options.");
   const std::vector<std::pair<std::string, tool::command>> commands = {
       {"score", tool::add_score(app)},
       {"finetune", tool::add_finetune(app)},

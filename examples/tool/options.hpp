@@ -23,7 +23,8 @@ namespace tool {
 template <class T>
 CLI::Option* add_optional(CLI::App& app, const std::string& name, std::optional<T>& value,
                           const std::string& help) {
-  return app.add_option_function<T>(name, [&value](const T& given) { value = given; }, help);
+  return app.add_option_function<T>(
+      name, [&value](const T& given) { value = given; }, help);
 }
 
 /// Raises usage_error unless `value` is a number from `low` to `high`.
@@ -41,8 +42,8 @@ inline void add_seed(CLI::App& app, std::uint64_t& seed, const std::string& what
   app.add_option_function<index>(
          "--seed",
          [&seed](const index& given) {
-           require_usage(given >= 0, "--seed: expected a number from 0 up, found " +
-                                         std::to_string(given));
+           require_usage(given >= 0,
+                         "--seed: expected a number from 0 up, found " + std::to_string(given));
            seed = static_cast<std::uint64_t>(given);
          },
          what + " (default 0)")
@@ -51,8 +52,8 @@ inline void add_seed(CLI::App& app, std::uint64_t& seed, const std::string& what
 
 inline void add_model_options(CLI::App& app, model_choice& choice) {
   const std::string folder = default_model_folder();
-  const std::string standard =
-      folder.empty() ? " (this build has no default model)" : " (default: the one in " + folder + ")";
+  const std::string standard = folder.empty() ? " (this build has no default model)"
+                                              : " (default: the one in " + folder + ")";
   const std::string group = "Model";
   app.add_option("--model", choice.model, "llama2.c checkpoint" + standard)
       ->type_name("FILE")
@@ -153,9 +154,9 @@ struct sampler_choice {
     require_range(name, s.temperature, 0, 1e6);
     require_range("--top-k", static_cast<double>(s.top_k), 0, 1e9);
     require_range("--min-p", s.min_p, 0, 1);
-    require_usage(s.top_p > 0 && s.top_p <= 1,
-                  "--top-p: expected a number above 0, at most 1, found " +
-                      CLI::detail::to_string(s.top_p));
+    require_usage(
+        s.top_p > 0 && s.top_p <= 1,
+        "--top-p: expected a number above 0, at most 1, found " + CLI::detail::to_string(s.top_p));
     return s;
   }
 };

@@ -92,8 +92,7 @@ json parse_object(const numbered_line& line) {
     object = json::parse(line.text);
   } catch (const json::exception& e) {
     fail(line.where, "expected a JSON object on this line, found no valid JSON: " +
-                         parser_message(e) +
-                         " (plain text is read with --format text)");
+                         parser_message(e) + " (plain text is read with --format text)");
   }
   if (!object.is_object()) {
     fail(line.where, std::string("expected a JSON object such as {\"text\": \"...\"}, found ") +
@@ -106,7 +105,8 @@ json parse_object(const numbered_line& line) {
 const std::string& text_field(const json& object, const char* name, const std::string& where) {
   const json& value = object.at(name);
   if (!value.is_string()) {
-    fail(where, std::string("expected \"") + name + "\" to be a string, found " + value.type_name());
+    fail(where,
+         std::string("expected \"") + name + "\" to be a string, found " + value.type_name());
   }
   return value.get_ref<const std::string&>();
 }
@@ -175,8 +175,9 @@ record parse_record(const numbered_line& line, const reading& how) {
   }
   if (!pair("prompt", "completion", "") && !pair("question", "answer", "\n")) {
     if (!object.contains("text")) {
-      fail(where, "expected \"text\", \"prompt\" and \"completion\", \"question\" and \"answer\", "
-                  "or \"tokens\"; found none of them");
+      fail(where,
+           "expected \"text\", \"prompt\" and \"completion\", \"question\" and \"answer\", "
+           "or \"tokens\"; found none of them");
     }
     r.text = text_field(object, "text", where);
   }

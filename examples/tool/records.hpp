@@ -43,8 +43,8 @@ struct reading {
   format kind = format::automatic;   ///< automatic: JSON Lines if the name ends in .jsonl or .json
   std::optional<std::string> split;  ///< "blank": at blank lines; else the separator between parts
   bool strip = true;                 ///< parts lose the white space around them
-  std::optional<std::string> join;   ///< between a prompt and its completion, instead of the default
-  bool whole = false;                ///< prompt and completion are one text
+  std::optional<std::string> join;  ///< between a prompt and its completion, instead of the default
+  bool whole = false;               ///< prompt and completion are one text
 };
 
 /// Whether a file of this name is read as JSON Lines.

@@ -27,13 +27,15 @@ double share_below(const sequence_score& s, double threshold) {
   return s.tokens > 0 ? 1 - s.share_above(threshold) : 0;
 }
 
-json to_json(const estimate& e) { return {{"value", e.value}, {"low", e.low}, {"high", e.high}}; }
+json to_json(const estimate& e) {
+  return {{"value", e.value}, {"low", e.low}, {"high", e.high}};
+}
 
 /// The scores that are compared, best known first.
 struct compared {
   const char* key;
   const char* name;
-  separation corpus_comparison::* score;
+  separation corpus_comparison::*score;
 };
 constexpr compared all_compared[] = {
     {"mean_phi", "CLL (mean phi)", &corpus_comparison::mean_phi},
@@ -163,7 +165,8 @@ std::string describe(const loaded_model& m) {
 
 std::string totals_table(std::span<const scored_text* const> texts) {
   std::vector<std::string> heads = {""};
-  for (const auto* t : texts) heads.push_back(printable(std::filesystem::path(t->name).filename().string()));
+  for (const auto* t : texts)
+    heads.push_back(printable(std::filesystem::path(t->name).filename().string()));
   table rows(heads);
   const auto row = [&](const std::string& name, auto&& cell) {
     std::vector<std::string> cells = {name};
@@ -177,7 +180,8 @@ std::string totals_table(std::span<const scored_text* const> texts) {
   total("tokens scored", [](const sequence_score& s) { return std::to_string(s.tokens); });
   total("NLL, nats a token", [](const sequence_score& s) { return fixed(s.mean_nll(), 4); });
   total("perplexity", [](const sequence_score& s) { return fixed(s.perplexity(), 3); });
-  total("entropy, nats a token", [](const sequence_score& s) { return fixed(s.mean_entropy(), 4); });
+  total("entropy, nats a token",
+        [](const sequence_score& s) { return fixed(s.mean_entropy(), 4); });
   total("CLL (mean phi), nats a token",
         [](const sequence_score& s) { return fixed(s.mean_phi(), 4); });
   total("z, all tokens as one", [](const sequence_score& s) { return fixed(s.z(), 2); });
@@ -196,8 +200,8 @@ std::string comparison_table(const corpus_comparison& c, double confidence) {
   table rows({"score", "AUROC", head, "SNR", head});
   for (const auto& [key, name, score] : all_compared) {
     const separation& s = c.*score;
-    rows.row({name, fixed(s.auroc.value, 3), interval(s.auroc), fixed(s.snr.value, 2),
-              interval(s.snr)});
+    rows.row(
+        {name, fixed(s.auroc.value, 3), interval(s.auroc), fixed(s.snr.value, 2), interval(s.snr)});
   }
   return rows.str();
 }
@@ -207,19 +211,23 @@ std::string verdict(const sequence_score& s, const std::string& source) {
   if (s.tokens == 0) return "No token could be scored.";
   const std::string size = fixed(std::fabs(phi), 2) + " nats a token";
   if (s.p_value() >= 0.01) {
-    return "Nothing here speaks against " + source + " having written this itself: CLL is 0 within "
-           "chance (p = " + probability(s.p_value()) + ").";
+    return "Nothing here speaks against " + source +
+           " having written this itself: CLL is 0 within "
+           "chance (p = " +
+           probability(s.p_value()) + ").";
   }
   if (std::fabs(phi) < 0.1) {
-    return "Nearly what " + source + " would have written: CLL is off 0 beyond chance, but only by " +
-           size + (phi < 0 ? " (a little too unlikely)." : " (a little too likely).");
+    return "Nearly what " + source +
+           " would have written: CLL is off 0 beyond chance, but only by " + size +
+           (phi < 0 ? " (a little too unlikely)." : " (a little too likely).");
   }
   if (phi < 0) {
-    return "Foreign: the tokens are less likely than what " + source +
-           " writes itself, by " + size + " on average.";
+    return "Foreign to " + source + ": the tokens are less likely than its own would be, by " +
+           size + " on average.";
   }
   return "More peaked than " + source + ": the tokens are more likely than its own would be, by " +
-         size + " on average, as greedy or low-temperature text is. For text sampled at "
+         size +
+         " on average, as greedy or low-temperature text is. For text sampled at "
          "a temperature or a top-p, say so (--sampler-temperature, --top-p) to centre by that.";
 }
 
@@ -239,23 +247,26 @@ std::string verdict(const corpus_comparison& c, const std::string& first,
     words = "CLL does not tell the two apart beyond chance (AUROC " + fixed(cll.value, 3) + " " +
             interval(cll) + ").";
   } else {
-    words = "Of a sequence from " + own + " and one from " + other + ", the first has the higher CLL in " +
-            percent(share) + " of all pairs:\n" + own + " is the more like the model's own writing.";
+    words = "Of a sequence from " + own + " and one from " + other +
+            ", the first has the higher CLL in " + percent(share) + " of all pairs:\n" + own +
+            " is the more like the model's own writing.";
   }
   const estimate& perplexity = c.perplexity.auroc;
   const double gain = std::fabs(cll.value - 0.5) - std::fabs(perplexity.value - 0.5);
-  words += "\nPerplexity " + std::string((perplexity.value - 0.5) * (cll.value - 0.5) < 0
-                                             ? "points the other way: AUROC "
-                                             : "gives an AUROC of ") +
-           fixed(perplexity.value, 3) + "; ";
+  words +=
+      "\nPerplexity " +
+      std::string((perplexity.value - 0.5) * (cll.value - 0.5) < 0 ? "points the other way: AUROC "
+                                                                   : "gives an AUROC of ") +
+      fixed(perplexity.value, 3) + "; ";
   if (std::fabs(gain) < 0.005) {
     words += "the two do equally well here.";
   } else {
     words += std::string(gain > 0 ? "CLL" : "perplexity") + " separates better here.";
   }
   if (std::fabs(c.abs_z.auroc.value - 0.5) > std::fabs(c.z.auroc.value - 0.5) + 0.02) {
-    words += "\nTwo-sided |z| separates better than z: one of the texts is too likely rather than "
-             "too unlikely for the model (more peaked than it).";
+    words +=
+        "\nTwo-sided |z| separates better than z: one of the texts is too likely rather than "
+        "too unlikely for the model (more peaked than it).";
   }
   return words;
 }

@@ -34,10 +34,12 @@ void report_bad(const source_file& file, const rewrite_command_options& o) {
   }
   const auto n = static_cast<long long>(file.bad.size());
   if (n > 0 && !skip) {
-    fail(o.in, counted(n, "record") + " cannot be used, see above; nothing was written. "
+    fail(o.in, counted(n, "record") +
+                   " cannot be used, see above; nothing was written. "
                    "--on-bad-record skip leaves them out");
   }
-  if (file.records.empty()) fail(o.in, "expected questions and answers as JSON Lines, found none that can be used");
+  if (file.records.empty())
+    fail(o.in, "expected questions and answers as JSON Lines, found none that can be used");
 }
 
 /// The records that are still to do.
@@ -57,7 +59,8 @@ void rewrite_rest(const rewrite_command_options& o, const loaded_model& m, const
   const executor workers = make_executor(o.model);
   language_model model = m.open(workers);
   language_model scorer(model.shared_weights(), {}, workers);
-  const idiolect::hinted_policy policy(idiolect::cpu{}, m.tokenizer, schedule_of(o), policy_of(o, m));
+  const idiolect::hinted_policy policy(idiolect::cpu{}, m.tokenizer, schedule_of(o),
+                                       policy_of(o, m));
 
   idiolect::rewrite_options how;
   how.rollouts = o.rollouts;
@@ -93,8 +96,9 @@ void run(rewrite_command_options o) {
   require_range("--parallel", static_cast<double>(o.parallel), 1, 512);
   require_range("--show", static_cast<double>(o.show), 0, 1e9);
   require_usage(o.check || !o.out.empty(), "--out is required: where shall the result go?");
-  require_usage(o.out != "-" && o.rejected != "-",
-                "--out and --rejected: expected files; a run that is interrupted goes on from them");
+  require_usage(
+      o.out != "-" && o.rejected != "-",
+      "--out and --rejected: expected files; a run that is interrupted goes on from them");
   const loaded_model m = load(o.model);
   complete(o, m);
   const prompting prompts = prompting_of(o);
@@ -104,7 +108,8 @@ void run(rewrite_command_options o) {
   const source_file file = read_source(o.in, m, prompts);
   report_bad(file, o);
   if (o.check) {
-    std::cout << counted(static_cast<long long>(file.records.size()), "record") << " can be rewritten, "
+    std::cout << counted(static_cast<long long>(file.records.size()), "record")
+              << " can be rewritten, "
               << counted(static_cast<long long>(file.bad.size()), "bad record") << " skipped\n";
     return;
   }
@@ -115,7 +120,8 @@ void run(rewrite_command_options o) {
   journal lines(out.path() + ".unfinished", header_of(o, m, file.fingerprint), o.restart);
   rewrite_totals totals;
   if (lines.found().size() > file.records.size()) {
-    fail(lines.path(), "is damaged: it has more records than the input; add --restart to begin anew");
+    fail(lines.path(),
+         "is damaged: it has more records than the input; add --restart to begin anew");
   }
   for (const auto& line : lines.found()) totals.add(line, lines.path());
   if (!lines.found().empty()) {
@@ -155,7 +161,8 @@ void run(rewrite_command_options o) {
   std::cout << printable("model: " + describe(m)) << "\n\n" << totals.table() << "\n";
   if (!examples.empty()) {
     std::cout << "Who led each token: 0 to 4 the teacher (with the hint), 5 to 9 the student "
-                 "(without it), by the\nstudent's share in tenths; = the student alone\n\n" << examples;
+                 "(without it), by the\nstudent's share in tenths; = the student alone\n\n"
+              << examples;
   }
 }
 
@@ -167,8 +174,10 @@ command add_rewrite(CLI::App& tool) {
       "rewrite", "Reference answers to answers in the model's own words (hinted decoding)");
   app.footer(
       "Input: JSON Lines with \"question\" and \"answer\" (or \"prompt\" and \"completion\").\n"
-      "Output: one line for each record whose answer was accepted; `finetune --in` and `score --in` "
-      "take it.\n\nInterrupted, or killed, the same command goes on where it stopped (OUT.unfinished) "
+      "Output: one line for each record whose answer was accepted; `finetune --in` and `score "
+      "--in` "
+      "take it.\n\nInterrupted, or killed, the same command goes on where it stopped "
+      "(OUT.unfinished) "
       "and ends with the\nsame bytes. --parallel and --threads change nothing but the time.\n\n"
       "  hinted decoding      idiolect rewrite --in qa.jsonl --out own.jsonl\n"
       "  CoT completion       ... --hint answer\n"
@@ -181,8 +190,9 @@ command add_rewrite(CLI::App& tool) {
   app.add_option("--rejected", o->rejected, "records without an accepted answer, with the last try")
       ->type_name("FILE");
   app.add_option("--json", o->json, "the summary as one JSON object")->type_name("FILE");
-  app.add_option("--on-bad-record", o->on_bad_record,
-                 "a line that cannot be used ends the work (default) or is skipped; each is reported")
+  app.add_option(
+         "--on-bad-record", o->on_bad_record,
+         "a line that cannot be used ends the work (default) or is skipped; each is reported")
       ->check(CLI::IsMember({"skip", "fail"}))
       ->type_name("skip|fail");
   app.add_flag("--check", o->check, "only read and check the input");
@@ -221,11 +231,12 @@ command add_rewrite(CLI::App& tool) {
       ->group(group);
 
   group = "Verifier";
-  add_optional(app, "--verifier", o->verifier,
-               "who accepts an answer: `answer` (behind the delimiter: the reference's bytes), "
-               "`numeric` (the same number behind ####, in \\boxed{}, or after A:), `exact`, `none`, "
-               "`regex:PATTERN`, `command:PROGRAM` (default: answer for the default model, else "
-               "numeric)")
+  add_optional(
+      app, "--verifier", o->verifier,
+      "who accepts an answer: `answer` (behind the delimiter: the reference's bytes), "
+      "`numeric` (the same number behind ####, in \\boxed{}, or after A:), `exact`, `none`, "
+      "`regex:PATTERN`, `command:PROGRAM` (default: answer for the default model, else "
+      "numeric)")
       ->type_name("KIND")
       ->group(group);
   app.add_option("--verifier-arg", o->verifier_arguments,
@@ -233,8 +244,9 @@ command add_rewrite(CLI::App& tool) {
       ->allow_extra_args(false)
       ->type_name("TEXT")
       ->group(group);
-  app.add_option("--verifier-timeout", o->verifier_timeout,
-                 "seconds after which the program is killed and the answer not accepted (default 10)")
+  app.add_option(
+         "--verifier-timeout", o->verifier_timeout,
+         "seconds after which the program is killed and the answer not accepted (default 10)")
       ->group(group);
 
   group = "Decoding";

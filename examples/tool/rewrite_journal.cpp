@@ -38,7 +38,8 @@ std::string difference(const std::string& before, const std::string& now) {
   for (const auto& [key, value] : b.items()) {
     const json old = a.value(key, json());
     if (old != value) {
-      text += (text.empty() ? "" : "; ") + key + " was " + shortened(old) + " and is " + shortened(value);
+      text += (text.empty() ? "" : "; ") + key + " was " + shortened(old) + " and is " +
+              shortened(value);
     }
   }
   return text.empty() ? "it was made by another version of the tool" : text;
@@ -56,16 +57,18 @@ std::vector<std::string> complete_lines(const std::string& content) {
 
 }  // namespace
 
-journal::journal(std::string path, const std::string& header, bool restart) : path_(std::move(path)) {
+journal::journal(std::string path, const std::string& header, bool restart)
+    : path_(std::move(path)) {
   try {
     open_alone();
     const std::string content = restart ? std::string() : read_file(path_, "an unfinished result");
     auto lines = complete_lines(content);
     if (lines.size() == 1) lines.clear();  // nothing to lose
     if (!lines.empty() && lines.front() != header) {
-      fail(path_, "is the unfinished result of another command: " + difference(lines.front(), header) +
-                      ". Repeat that command to finish it, or add --restart to discard its " +
-                      counted(static_cast<long long>(lines.size()) - 1, "record"));
+      fail(path_,
+           "is the unfinished result of another command: " + difference(lines.front(), header) +
+               ". Repeat that command to finish it, or add --restart to discard its " +
+               counted(static_cast<long long>(lines.size()) - 1, "record"));
     }
     std::size_t kept = 0;
     for (const auto& line : lines) kept += line.size() + 1;
@@ -75,7 +78,8 @@ journal::journal(std::string path, const std::string& header, bool restart) : pa
     if (lines.empty()) {
       write(header + "\n");
     } else {
-      found_.assign(std::make_move_iterator(lines.begin() + 1), std::make_move_iterator(lines.end()));
+      found_.assign(std::make_move_iterator(lines.begin() + 1),
+                    std::make_move_iterator(lines.end()));
     }
   } catch (...) {
     if (file_ >= 0) close(file_);
@@ -83,20 +87,24 @@ journal::journal(std::string path, const std::string& header, bool restart) : pa
   }
 }
 
-journal::~journal() { close(file_); }
+journal::~journal() {
+  close(file_);
+}
 
 void journal::open_alone() {
   for (;;) {
     file_ = open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (file_ < 0) fail(path_, std::string("cannot be written: ") + std::strerror(errno));
     if (flock(file_, LOCK_EX | LOCK_NB) != 0) {
-      fail(path_, errno == EWOULDBLOCK ? "another process is writing it: wait for it, or choose another --out"
-                                       : std::string("cannot be locked: ") + std::strerror(errno));
+      fail(path_, errno == EWOULDBLOCK
+                      ? "another process is writing it: wait for it, or choose another --out"
+                      : std::string("cannot be locked: ") + std::strerror(errno));
     }
     // Whoever had it before may have finished and removed it in between.
     struct stat mine {};
     struct stat there {};
-    if (fstat(file_, &mine) == 0 && stat(path_.c_str(), &there) == 0 && mine.st_ino == there.st_ino) return;
+    if (fstat(file_, &mine) == 0 && stat(path_.c_str(), &there) == 0 && mine.st_ino == there.st_ino)
+      return;
     close(std::exchange(file_, -1));
   }
 }
@@ -113,7 +121,9 @@ void journal::write(const std::string& bytes) {
   }
 }
 
-void journal::append(const std::string& line) { write(line + "\n"); }
+void journal::append(const std::string& line) {
+  write(line + "\n");
+}
 
 std::vector<std::string> journal::records() const {
   auto lines = complete_lines(read_file(path_, "an unfinished result"));
@@ -121,6 +131,8 @@ std::vector<std::string> journal::records() const {
   return lines;
 }
 
-void journal::remove() { unlink(path_.c_str()); }
+void journal::remove() {
+  unlink(path_.c_str());
+}
 
 }  // namespace tool

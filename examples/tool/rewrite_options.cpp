@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
-#include <ranges>
+#include <span>
 #include <utility>
 
 #include <idiolect/hinted/verifier.hpp>
@@ -57,10 +57,9 @@ struct json_payload {
 }  // namespace
 
 void complete(rewrite_command_options& o, const loaded_model& m) {
-  const auto& pieces = m.tokenizer.pieces();
-  const auto characters = world::character_pieces();
-  const bool world = std::ranges::equal(pieces | std::views::drop(world::first_character), characters,
-                                        {}, &tiny_llama::tokenizer::piece::bytes);
+  const bool world =
+      std::ranges::equal(std::span(m.tokenizer.pieces()).subspan(world::first_character),
+                         world::character_pieces(), {}, &tiny_llama::tokenizer::piece::bytes);
   if (!o.delimiter) o.delimiter = world ? ">" : "";
   if (!o.prompt_template) o.prompt_template = "{question}\n";
   if (!o.hint_template) {
@@ -159,7 +158,8 @@ any_verifier verifier_of(const rewrite_command_options& o) {
   }
   require_usage(rest.empty(), "--verifier " + kind + ": expected nothing after the colon");
   if (kind == "answer") {
-    require_usage(!delimiter.empty(), "--verifier answer needs --delimiter: where does the answer stand?");
+    require_usage(!delimiter.empty(),
+                  "--verifier answer needs --delimiter: where does the answer stand?");
     return by_reference(idiolect::exact_verifier{delimiter});
   }
   if (kind == "numeric") {
@@ -168,8 +168,10 @@ any_verifier verifier_of(const rewrite_command_options& o) {
   }
   if (kind == "exact") return by_reference(idiolect::exact_verifier{});
   if (kind == "none") return by_reference(idiolect::accept_all{});
-  throw usage_error("--verifier: expected answer, numeric, exact, none, regex:PATTERN or "
-                    "command:PROGRAM, found '" + printable(*o.verifier) + "'");
+  throw usage_error(
+      "--verifier: expected answer, numeric, exact, none, regex:PATTERN or "
+      "command:PROGRAM, found '" +
+      printable(*o.verifier) + "'");
 }
 
 std::string header_of(const rewrite_command_options& o, const loaded_model& m,

@@ -47,14 +47,17 @@ std::string text_field(const json& object, const char* name, const char* other,
   auto found = object.find(name);
   if (found == object.end()) found = object.find(name = other);
   if (found == object.end()) {
-    fail(where, "expected \"question\" and \"answer\" (or \"prompt\" and \"completion\"), found no \"" +
-                    std::string(other[0] == 'p' ? "question" : "answer") + "\"");
+    fail(where,
+         "expected \"question\" and \"answer\" (or \"prompt\" and \"completion\"), found no \"" +
+             std::string(other[0] == 'p' ? "question" : "answer") + "\"");
   }
   if (!found->is_string()) {
-    fail(where, std::string("expected \"") + name + "\" to be a string, found " + found->type_name());
+    fail(where,
+         std::string("expected \"") + name + "\" to be a string, found " + found->type_name());
   }
   auto text = found->get<std::string>();
-  if (stripped(text).empty()) fail(where, std::string("expected a text in \"") + name + "\", found an empty one");
+  if (stripped(text).empty())
+    fail(where, std::string("expected a text in \"") + name + "\", found an empty one");
   return text;
 }
 

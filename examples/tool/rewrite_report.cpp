@@ -19,10 +19,13 @@ using json = nlohmann::ordered_json;
 namespace {
 
 json scores_of(const idiolect::sequence_score& s) {
-  return {{"tokens", s.tokens}, {"mean_phi", s.mean_phi()}, {"z", s.z()}, {"mean_nll", s.mean_nll()}};
+  return {
+      {"tokens", s.tokens}, {"mean_phi", s.mean_phi()}, {"z", s.z()}, {"mean_nll", s.mean_nll()}};
 }
 
-double rounded(double x) { return std::round(x * 1e4) / 1e4; }
+double rounded(double x) {
+  return std::round(x * 1e4) / 1e4;
+}
 
 /// A piece with its line breaks and tabs spelled out.
 std::string visible(const std::string& piece) {
@@ -69,8 +72,8 @@ std::string rewritten_line(const idiolect::rewritten<const source_record*>& r, b
   line["prompt_tokens"] = r.prompt.student.size();
   line["lambda"] = std::move(lambda);
   // Positions from here on had no teacher any more.
-  const auto alone = std::ranges::find_if(
-      r.tokens, [](const auto& t) { return std::isnan(t.teacher_log_prob); });
+  const auto alone =
+      std::ranges::find_if(r.tokens, [](const auto& t) { return std::isnan(t.teacher_log_prob); });
   line["student_from"] = alone - r.tokens.begin();
   if (trace) {
     json teacher = json::array();
@@ -119,9 +122,9 @@ void rewrite_totals::add(const std::string& text, const std::string& where) {
 json rewrite_totals::as_json() const {
   const auto of = [](const scores& s) {
     return json{{"texts", s.texts},
-                      {"tokens", s.tokens},
-                      {"mean_phi", s.mean(s.phi)},
-                      {"mean_nll", s.mean(s.nll)}};
+                {"tokens", s.tokens},
+                {"mean_phi", s.mean(s.phi)},
+                {"mean_nll", s.mean(s.nll)}};
   };
   return {{"records", records_},
           {"rollout", rollout_},
@@ -157,7 +160,9 @@ std::string rewrite_totals::table() const {
   return counts.str() + "\n" + means.str();
 }
 
-bool is_accepted(const std::string& line) { return !line.starts_with("{\"how\":\"rejected\""); }
+bool is_accepted(const std::string& line) {
+  return !line.starts_with("{\"how\":\"rejected\"");
+}
 
 std::string shown(const std::string& text, const tiny_llama::tokenizer& t) {
   const json line = json::parse(text);

@@ -46,16 +46,17 @@ class rewrite_totals {
   index hinted_ = 0;
   index rollout_tries_ = 0;
   index hinted_tries_ = 0;
-  scores before_;         // references
-  scores kept_;           // accepted texts
-  scores kept_hinted_;    // of them the hinted ones
+  scores before_;       // references
+  scores kept_;         // accepted texts
+  scores kept_hinted_;  // of them the hinted ones
 };
 
 /// Whether a line's text was accepted.
 [[nodiscard]] bool is_accepted(const std::string& line);
 
 /// The question of a hinted line, and its answer with the student's share below each token, in
-/// tenths (from 5 on it led), or = for the student alone after the delimiter. Empty for other lines.
+/// tenths (from 5 on it led), or = for the student alone after the delimiter. Empty for other
+/// lines.
 [[nodiscard]] std::string shown(const std::string& line, const tiny_llama::tokenizer& t);
 
 }  // namespace tool

@@ -30,9 +30,12 @@ struct sample_options {
 
 const char* name_of(finish why) {
   switch (why) {
-    case finish::end: return "end";
-    case finish::length: return "length";
-    case finish::context: return "context";
+    case finish::end:
+      return "end";
+    case finish::length:
+      return "length";
+    case finish::context:
+      return "context";
   }
   return "";
 }
@@ -55,21 +58,23 @@ std::string as_json(const sampled_text& t, const std::string& where,
   const std::string text = tokenizer.decode(t.tokens);
   const std::string prompt =
       tokenizer.decode(std::span(t.tokens).first(static_cast<std::size_t>(t.prompt_tokens)));
-  const nlohmann::ordered_json line = {{"text", text},
-                                       {"prompt", prompt},
-                                       {"completion", text.substr(std::min(prompt.size(), text.size()))},
-                                       {"tokens", t.tokens},
-                                       {"prompt_tokens", t.prompt_tokens},
-                                       {"finish", name_of(t.why)},
-                                       {"where", where}};
+  const nlohmann::ordered_json line = {
+      {"text", text},
+      {"prompt", prompt},
+      {"completion", text.substr(std::min(prompt.size(), text.size()))},
+      {"tokens", t.tokens},
+      {"prompt_tokens", t.prompt_tokens},
+      {"finish", name_of(t.why)},
+      {"where", where}};
   return dump(line) + "\n";
 }
 
 std::string as_text(const sampled_text& t, std::size_t number,
                     const tiny_llama::tokenizer& tokenizer) {
   std::string text = "--- text " + std::to_string(number + 1) + ", " +
-                     counted(static_cast<long long>(t.tokens.size()), "token") + ", finish: " +
-                     name_of(t.why) + "\n" + printable(tokenizer.decode(t.tokens)) + "\ntokens:";
+                     counted(static_cast<long long>(t.tokens.size()), "token") +
+                     ", finish: " + name_of(t.why) + "\n" + printable(tokenizer.decode(t.tokens)) +
+                     "\ntokens:";
   for (const token_id id : t.tokens) text += " " + std::to_string(id);
   return text + "\n";
 }
@@ -100,8 +105,8 @@ void run(sample_options o) {
   const auto texts = sample_all(model, workers, prompts, o.how);
   for (std::size_t i = 0; i < texts.size(); ++i) {
     if (out.wanted()) {
-      out.add(as_json(texts[i], records[i / static_cast<std::size_t>(o.how.count)].where,
-                      m.tokenizer));
+      out.add(
+          as_json(texts[i], records[i / static_cast<std::size_t>(o.how.count)].where, m.tokenizer));
     } else {
       std::cout << as_text(texts[i], i, m.tokenizer);
     }
@@ -128,8 +133,9 @@ command add_sample(CLI::App& tool) {
   app.add_option("--format", o->format, "of --prompts (default auto: by the name's ending)")
       ->check(CLI::IsMember({"auto", "text", "jsonl"}))
       ->type_name("");
-  add_optional(app, "--join", o->join,
-               "what follows each prompt (default: a line break after a \"question\", else nothing)")
+  add_optional(
+      app, "--join", o->join,
+      "what follows each prompt (default: a line break after a \"question\", else nothing)")
       ->type_name("TEXT");
   app.add_option("--out,--json", o->out, "write JSON Lines instead of text; - is standard output")
       ->type_name("FILE");

@@ -86,8 +86,8 @@ std::vector<sampled_text> sample_all(language_model& model, const executor& work
                         idiolect::want_logits::last});
     }
     if (model.forward(chunks) != idiolect::forward_status::ok) {
-      throw input_error("the model could not go on: no room for " +
-                        std::to_string(active.size()) + " streams; try --streams 1");
+      throw input_error("the model could not go on: no room for " + std::to_string(active.size()) +
+                        " streams; try --streams 1");
     }
     workers.bulk(static_cast<index>(active.size()), [&](index i) {
       running& r = active[static_cast<std::size_t>(i)];
@@ -95,8 +95,9 @@ std::vector<sampled_text> sample_all(language_model& model, const executor& work
       if (r.fed == static_cast<index>(texts[r.number].tokens.size())) draw(r);
     });
     if (std::ranges::any_of(active, &running::failed)) {
-      throw input_error("the model gave logits that are not numbers, so there is nothing to draw; "
-                        "the checkpoint is damaged or overflows");
+      throw input_error(
+          "the model gave logits that are not numbers, so there is nothing to draw; "
+          "the checkpoint is damaged or overflows");
     }
     const auto gone = std::erase_if(active, [&](const running& r) {
       if (!finished(r)) return false;

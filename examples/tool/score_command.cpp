@@ -41,8 +41,7 @@ std::string window_note(const scored_text& t, index context, index overlap) {
 
 void check_finite(const scored_text& t) {
   if (t.summary.all_tokens.non_finite == 0) return;
-  fail(t.name, "the model gave " +
-                   counted(t.summary.all_tokens.non_finite, "row") +
+  fail(t.name, "the model gave " + counted(t.summary.all_tokens.non_finite, "row") +
                    " of logits that are not numbers; the checkpoint is damaged or overflows");
 }
 
@@ -84,8 +83,8 @@ void run(score_options o) {
   if (!o.against.empty()) other.emplace(score_file(o.against));
 
   const std::string source = o.how.tokens.sampler ? "this sampler of the model"
-                             : o.temperature != 1  ? "the model at this temperature"
-                                                   : "the model";
+                             : o.temperature != 1 ? "the model at this temperature"
+                                                  : "the model";
   nlohmann::ordered_json result = heading("score", m);
   result["options"] = {{"temperature", o.temperature},
                        {"centre", o.how.tokens.sampler ? "sampler" : "model"},
@@ -113,9 +112,10 @@ void run(score_options o) {
     result["comparison"]["replicates"] = o.bootstrap.replicates;
     const std::string a = printable(o.in);
     const std::string b = printable(o.against);
-    said += totals_table(texts) + "\n" + a + ": " + verdict(text.summary.all_tokens, source) + "\n" +
-            b + ": " + verdict(other->summary.all_tokens, source) + "\n\n" +
-            "Telling " + a + " from " + b + " by one score of each sequence. AUROC above 0.5 and SNR "
+    said += totals_table(texts) + "\n" + a + ": " + verdict(text.summary.all_tokens, source) +
+            "\n" + b + ": " + verdict(other->summary.all_tokens, source) + "\n\n" + "Telling " + a +
+            " from " + b +
+            " by one score of each sequence. AUROC above 0.5 and SNR "
             "above 0:\nthe first looks more like the model's own text.\n\n" +
             comparison_table(comparison, o.bootstrap.confidence) + "\n" +
             verdict(comparison, a, b) + "\n";
@@ -134,12 +134,14 @@ void run(score_options o) {
 command add_score(CLI::App& tool) {
   const auto o = std::make_shared<score_options>();
   CLI::App& app = *tool.add_subcommand(
-      "score", "NLL, entropy and CLL of a text; with --against, how well they tell it from another");
-  app.footer(std::string(input_help) +
-             "\n\nCLL (phi = log p + entropy) is 0 on average for the model's own text, below 0 for "
-             "most foreign\ntext and above 0 for text more peaked than the model; z is its sum in "
-             "standard deviations.\n\nidiolect score --in mine.txt --split blank --against "
-             "theirs.txt --json result.json");
+      "score",
+      "NLL, entropy and CLL of a text; with --against, how well they tell it from another");
+  app.footer(
+      std::string(input_help) +
+      "\n\nCLL (phi = log p + entropy) is 0 on average for the model's own text, below 0 for "
+      "most foreign\ntext and above 0 for text more peaked than the model; z is its sum in "
+      "standard deviations.\n\nidiolect score --in mine.txt --split blank --against "
+      "theirs.txt --json result.json");
   app.add_option("--in", o->in, "text to score")->required()->type_name("FILE");
   app.add_option("--against", o->against, "text to tell it from")->type_name("FILE");
   app.add_option("--json", o->json, "write everything as one JSON object")->type_name("FILE");
@@ -150,8 +152,7 @@ command add_score(CLI::App& tool) {
   add_reading_options(app, o->input);
   const std::string group = "Scoring";
   app.add_flag("--with-end", o->with_end, "score the end of each text too")->group(group);
-  app.add_option("--temperature", o->temperature,
-                 "ask the model at this temperature (default 1)")
+  app.add_option("--temperature", o->temperature, "ask the model at this temperature (default 1)")
       ->group(group);
   add_optional(app, "--overlap", o->overlap,
                "tokens that windows of a long text share (default: half of the context)")

@@ -42,9 +42,9 @@ void take_scores(const job& j, index count, const language_model& model, const e
   const index first = std::clamp(j.first_wanted(), begin, end);
   if (first == end) return;
   const auto logits = model.logits(j.stream).block(first - begin, end - first);
-  const auto targets = std::span(j.text->tokens)
-                           .subspan(static_cast<std::size_t>(first) + 1,
-                                    static_cast<std::size_t>(end - first));
+  const auto targets =
+      std::span(j.text->tokens)
+          .subspan(static_cast<std::size_t>(first) + 1, static_cast<std::size_t>(end - first));
   const auto scores = idiolect::score(idiolect::cpu{workers}, logits, targets, options);
   std::ranges::copy(scores, j.scores->begin() + (first + 1 - j.text->first_scored));
 }
@@ -102,15 +102,15 @@ std::vector<scored_sequence> score_all(language_model& model, const executor& wo
     for (const job& j : active) {
       const index count = std::min(chunk_rows, j.rows.rows - j.done);
       const bool scored = j.next_row() + count > j.first_wanted();
-      chunks.push_back({j.stream,
-                        std::span(j.text->tokens)
-                            .subspan(static_cast<std::size_t>(j.next_row()),
-                                     static_cast<std::size_t>(count)),
-                        scored ? idiolect::want_logits::all : idiolect::want_logits::none});
+      chunks.push_back(
+          {j.stream,
+           std::span(j.text->tokens)
+               .subspan(static_cast<std::size_t>(j.next_row()), static_cast<std::size_t>(count)),
+           scored ? idiolect::want_logits::all : idiolect::want_logits::none});
     }
     if (model.forward(chunks) != idiolect::forward_status::ok) {
-      throw input_error("the model could not go on: no room for " +
-                        std::to_string(active.size()) + " streams; try --streams 1");
+      throw input_error("the model could not go on: no room for " + std::to_string(active.size()) +
+                        " streams; try --streams 1");
     }
     index advanced = 0;
     for (std::size_t i = 0; i < active.size(); ++i) {

@@ -21,12 +21,13 @@ void check_known(const tokenizer& t, std::string_view text, const record& r) {
   for (std::size_t at = 0; at < text.size();) {
     const auto character = text.substr(at, tiny_llama::detail::character_length(text.substr(at)));
     if (!t.find(character)) {
-      fail(r.where, "expected the " + std::to_string(t.vocab_size()) +
-                        " characters that the tokenizer knows, found '" + printable(character) +
-                        "' at byte " + std::to_string(at) +
-                        (line > 0 ? ", " + counted(static_cast<long long>(line), "line") + " on" : "") +
-                        "; use a model whose tokenizer falls back to bytes, or --unknown keep to "
-                        "read such characters as <unk>");
+      fail(r.where,
+           "expected the " + std::to_string(t.vocab_size()) +
+               " characters that the tokenizer knows, found '" + printable(character) +
+               "' at byte " + std::to_string(at) +
+               (line > 0 ? ", " + counted(static_cast<long long>(line), "line") + " on" : "") +
+               "; use a model whose tokenizer falls back to bytes, or --unknown keep to "
+               "read such characters as <unk>");
     }
     line += character == "\n";
     at += character.size();

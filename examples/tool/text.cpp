@@ -57,7 +57,9 @@ std::string probability(double p) {
   return p < 1e-3 ? print("%.*e", 1, p) : print("%.*f", 3, p);
 }
 
-std::string percent(double share) { return std::isnan(share) ? "-" : fixed(100 * share, 1) + "%"; }
+std::string percent(double share) {
+  return std::isnan(share) ? "-" : fixed(100 * share, 1) + "%";
+}
 
 std::string counted(long long n, std::string_view noun) {
   return std::to_string(n) + " " + std::string(noun) + (n == 1 ? "" : "s");

@@ -6,19 +6,17 @@
 //   1. The model's own samples against the foreign text: does CLL tell them apart, does perplexity?
 //   2. The same training on the foreign text with SFT and with IDFT: what is learned and forgotten?
 
+#include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "tool/commands.hpp"
 #include "tool/files.hpp"
-#include "tool/interrupt.hpp"
 #include "tool/options.hpp"
 #include "tool/report.hpp"
-#include "tool/sampling.hpp"
-#include "tool/trainer.hpp"
+#include "tool/tour.hpp"
 
 namespace tool {
 
@@ -31,9 +29,10 @@ struct tour_options {
   std::string foreign;
   std::string eval;
   std::string json;
+  std::string answer_after;
   std::optional<index> steps;
   index batch = 16;
-  double rate = 1e-4;
+  std::vector<double> rates = {3e-5, 1e-4};
   index limit = 400;
   std::uint64_t seed = 0;
 };
@@ -41,7 +40,7 @@ struct tour_options {
 /// Longer texts are cut off: a tour is short.
 constexpr index longest_text = 256;
 /// Tokens that each training shows, unless the number of steps is given.
-constexpr index training_tokens = 150'000;
+constexpr index training_tokens = 100'000;
 
 /// A text file of stories or paragraphs is more than one sequence.
 reading read_as(const tour_options& o, const std::string& path) {
@@ -62,8 +61,8 @@ std::vector<sequence> read_texts(const tour_options& o, const loaded_model& m,
     if (static_cast<index>(texts.size()) == o.limit) break;
     sequence s = encode(m.tokenizer, r, m.how_to_encode(true));
     if (s.first_scored >= longest) continue;
-    s.tokens.resize(static_cast<std::size_t>(
-        std::min(longest, static_cast<index>(s.tokens.size()))));
+    s.tokens.resize(
+        static_cast<std::size_t>(std::min(longest, static_cast<index>(s.tokens.size()))));
     texts.push_back(std::move(s));
   }
   if (texts.size() < 8) {
@@ -71,100 +70,6 @@ std::vector<sequence> read_texts(const tour_options& o, const loaded_model& m,
                    "; --split cuts a plain text into several");
   }
   return texts;
-}
-
-/// Samples that answer the foreign text's prompts, or begin where the model begins, one a text and
-/// about as long.
-scored_text own_samples(language_model& model, const executor& workers,
-                        const std::vector<sequence>& foreign, std::uint64_t seed) {
-  std::vector<std::vector<token_id>> prompts;
-  index longest = 0;
-  for (const sequence& s : foreign) {
-    prompts.emplace_back(s.tokens.begin(), s.tokens.begin() + s.first_scored);
-    longest = std::max(longest, s.scored());
-  }
-  sampling how;
-  how.seed = seed;
-  how.max_tokens = longest;
-  std::vector<sequence> texts;
-  for (auto& t : sample_all(model, workers, prompts, how)) {
-    texts.push_back({"sample " + std::to_string(texts.size()), std::move(t.tokens), t.prompt_tokens});
-  }
-  auto scores = score_all(model, workers, texts, {}, "scoring own samples");
-  return {"own samples", std::move(texts), std::move(scores)};
-}
-
-/// A fine-tuned model's figures.
-struct outcome {
-  std::string name;
-  text_figures foreign;
-  text_figures retained;
-};
-
-std::string outcome_table(const std::vector<outcome>& all) {
-  table rows({"", "foreign NLL", "change", "p(end)", "retained NLL", "change", "p(end)"});
-  const auto change = [](double x) { return (x > 0 ? "+" : "") + fixed(x, 3); };
-  for (const outcome& o : all) {
-    const outcome& before = all.front();
-    const bool first = &o == &before;
-    const auto end = [](const text_figures& f) { return f.ends > 0 ? fixed(f.end_prob, 3) : "-"; };
-    const double learned = o.foreign.score.mean_nll() - before.foreign.score.mean_nll();
-    const double forgot = o.retained.score.mean_nll() - before.retained.score.mean_nll();
-    rows.row({o.name, fixed(o.foreign.score.mean_nll(), 3), first ? "" : change(learned),
-              end(o.foreign), fixed(o.retained.score.mean_nll(), 3), first ? "" : change(forgot),
-              end(o.retained)});
-  }
-  return rows.str();
-}
-
-/// What the table says, whichever way it came out. `all`: before, SFT, IDFT.
-std::string meaning(const std::vector<outcome>& all) {
-  const outcome& before = all[0];
-  const outcome& sft = all[1];
-  const outcome& idft = all[2];
-  const auto learned = [&](const outcome& o) {
-    return before.foreign.score.mean_nll() - o.foreign.score.mean_nll();
-  };
-  const auto forgot = [&](const outcome& o) {
-    return o.retained.score.mean_nll() - before.retained.score.mean_nll();
-  };
-  const auto describe_one = [&](const outcome& o) {
-    const double gain = learned(o);
-    const double loss = forgot(o);
-    return o.name + (gain >= 0 ? " learns " : " loses ") + fixed(std::fabs(gain), 3) +
-           " nats a token on the foreign text and " +
-           (loss >= 0 ? "forgets " : "gains ") + fixed(std::fabs(loss), 3) + " on the retained one";
-  };
-  std::string words = describe_one(sft) + ";\n" + describe_one(idft) + ".\n";
-  const double difference = forgot(sft) - forgot(idft);
-  const bool less_learned = learned(idft) < learned(sft) - 0.005;
-  if (std::fabs(difference) < 0.005) {
-    words += "Both forget the same here";
-  } else if (difference > 0) {
-    words += "IDFT forgets less";
-  } else {
-    words += "Here IDFT forgets more, not less";
-  }
-  words += less_learned ? (difference > 0.005 ? ", at a price: it takes up less of what is foreign to it.\n"
-                                              : ", and it takes up less of what is foreign to it.\n")
-                        : ", and it learns no less.\n";
-  for (const outcome* o : {&sft, &idft}) {
-    if (before.retained.ends > 0 && o->retained.end_prob < 0.8 * before.retained.end_prob) {
-      words += "Beware: after " + o->name + " the model's own texts end less surely (p(end) " +
-               fixed(before.retained.end_prob, 3) + " before, " + fixed(o->retained.end_prob, 3) +
-               " after).\n";
-    }
-  }
-  return words;
-}
-
-nlohmann::ordered_json outcome_json(const outcome& o) {
-  nlohmann::ordered_json out;
-  for (const auto& [key, f] : {std::pair{"foreign", &o.foreign}, std::pair{"retained", &o.retained}}) {
-    out[key] = to_json(f->score);
-    if (f->ends > 0) out[key]["end_prob"] = f->end_prob;
-  }
-  return out;
 }
 
 void run(tour_options o) {
@@ -182,10 +87,19 @@ void run(tour_options o) {
     o.own = default_model_folder() + "/texts/retained_eval.jsonl";
     o.foreign = default_model_folder() + "/texts/foreign.jsonl";
     o.eval = default_model_folder() + "/texts/foreign_eval.jsonl";
+    if (o.answer_after.empty()) o.answer_after = ">";
   }
   const executor workers = make_executor(o.model);
   output_file json_file(o.json);
   const loaded_model m = load(o.model);
+  training how;
+  how.batch = o.batch;
+  how.seed = o.seed;
+  how.steps = o.steps.value_or(0);
+  for (const double rate : o.rates) {
+    how.optimiser.learning_rate = rate;
+    validate(how, m.weights.shape(), m.end);
+  }
   language_model model = m.open(workers);
   const auto foreign = read_texts(o, m, o.foreign);
   const auto retained = read_texts(o, m, o.own);
@@ -195,20 +109,25 @@ void run(tour_options o) {
   const scored_text other("foreign text", foreign,
                           score_all(model, workers, foreign, {}, "scoring the foreign text"));
   const idiolect::bootstrap_options bootstrap{.seed = o.seed};
-  const auto comparison =
-      idiolect::compare(workers, own.by_sequence, other.by_sequence, bootstrap);
-  const scored_text* const texts[] = {&own, &other};
+  const auto same = idiolect::compare(workers, own.by_sequence, other.by_sequence, bootstrap);
+  std::optional<idiolect::corpus_comparison> wider;
+  if (std::ranges::any_of(retained, [](const sequence& s) { return s.first_scored > 1; })) {
+    auto all = own_samples(model, workers, retained, o.seed + 1).by_sequence;
+    all.insert(all.end(), own.by_sequence.begin(), own.by_sequence.end());
+    wider = idiolect::compare(workers, all, other.by_sequence, bootstrap);
+  }
   const bool quiet = o.json == "-";
   if (!quiet) {
-    std::cout << "model: " << describe(m) << "\nforeign text: " << printable(o.foreign)
-              << "\nretained text: " << printable(o.own)
-              << "\n\n1. The model's own samples against the foreign text\n\n"
-              << totals_table(texts) << "\n"
-              << "   Own samples. " << verdict(own.summary.all_tokens, "the model") << "\n"
-              << "   Foreign text. " << verdict(other.summary.all_tokens, "the model") << "\n\n"
-              << comparison_table(comparison, bootstrap.confidence) << "\n"
-              << verdict(comparison, "the sampled text", "the foreign text") << "\n\n"
-              << std::flush;
+    std::cout
+        << "model: " << describe(m) << "\nforeign text: " << printable(o.foreign)
+        << "\nretained text: " << printable(o.own)
+        << "\n\n1. The model's own samples (temperature 1) against the foreign text: "
+        << own.sequences.size() << " and " << foreign.size()
+        << " texts\n   AUROC: how often the own text is the one with the better score; 0.5 is "
+           "chance; [95% interval]\n\n"
+        << detection_table(own, other, same, wider) << "\n"
+        << detection_meaning(own, other, same, wider) << "\n"
+        << std::flush;
   }
 
   // 2
@@ -220,42 +139,53 @@ void run(tour_options o) {
     (o.eval.empty() && i % 4 == 3 ? held_out : trained).push_back(foreign[i]);
     tokens += static_cast<index>(foreign[i].tokens.size());
   }
-  training how;
-  how.batch = o.batch;
-  how.optimiser.learning_rate = o.rate;
-  how.seed = o.seed;
-  const index step_tokens = std::max<index>(1, how.batch * tokens / static_cast<index>(foreign.size()));
+  const index step_tokens =
+      std::max<index>(1, how.batch * tokens / static_cast<index>(foreign.size()));
   how.steps = o.steps.value_or(std::clamp<index>(training_tokens / step_tokens, 10, 120));
+  const auto figures = [&](const std::string& label, const tiny_llama::weights<float>& weights,
+                           const std::vector<sequence>& texts) {
+    return tour_figures{evaluate(weights, m, texts, {}, workers, label),
+                        answer_all(weights, m, texts, unescape(o.answer_after), workers)};
+  };
   const auto measure = [&](const std::string& name, const tiny_llama::weights<float>& weights) {
-    return outcome{name, evaluate(weights, m, held_out, {}, workers, name + ", foreign text"),
-                   evaluate(weights, m, retained, {}, workers, name + ", retained text")};
+    return outcome{name, figures(name + ", foreign text", weights, held_out),
+                   figures(name + ", retained text", weights, retained)};
   };
   std::vector<outcome> outcomes = {measure("before", m.weights)};
-  for (const auto& [name, loss] : {std::pair{"SFT", "sft"}, std::pair{"IDFT", "idft"}}) {
-    how.loss.loss = loss;
-    auto weights = m.weights;
-    static_cast<void>(train(weights, trained, m.end, how, workers, name));
-    outcomes.push_back(measure(name, weights));
+  for (const double rate : o.rates) {
+    how.optimiser.learning_rate = rate;
+    for (const auto& [name, loss] : {std::pair{"SFT", "sft"}, std::pair{"IDFT", "idft"}}) {
+      const std::string label = std::string(name) + " " + CLI::detail::to_string(rate);
+      how.loss.loss = loss;
+      auto weights = m.weights;
+      static_cast<void>(train(weights, trained, m.end, how, workers, label));
+      outcomes.push_back(measure(label, weights));
+    }
   }
 
   auto result = heading("tour", m);
-  result["options"] = {{"own", o.own}, {"foreign", o.foreign}, {"eval", o.eval}, {"steps", how.steps},
-                       {"batch", how.batch}, {"learning_rate", o.rate}, {"seed", o.seed}};
+  result["options"] = {{"own", o.own},       {"foreign", o.foreign}, {"eval", o.eval},
+                       {"steps", how.steps}, {"batch", how.batch},   {"learning_rates", o.rates},
+                       {"seed", o.seed}};
   result["own_samples"] = to_json(own);
   result["foreign_text"] = to_json(other);
-  result["comparison"] = to_json(comparison);
-  for (const auto& outcome : outcomes) result["training"][outcome.name] = outcome_json(outcome);
+  result["comparison"] = to_json(same);
+  if (wider) result["comparison_on_other_prompts_too"] = to_json(*wider);
+  for (const outcome& one : outcomes) {
+    result["training"][one.name] = {{"foreign", to_json(one.foreign)},
+                                    {"retained", to_json(one.retained)}};
+  }
   result["seconds"] = seconds();
   json_file.add(dump(result, 2) + "\n");
   json_file.commit();
   if (quiet) return;
   std::cout << "2. The same training on the foreign text with SFT and with IDFT: "
-            << counted(how.steps, "step") << " of " << how.batch << " texts,\n   learning rate "
-            << CLI::detail::to_string(o.rate) << "; NLL in nats a token, of "
-            << counted(static_cast<long long>(held_out.size()), "held-out foreign text") << " and of "
+            << counted(how.steps, "step") << " of " << how.batch << " texts\n   at "
+            << counted(static_cast<long long>(o.rates.size()), "learning rate") << "; measured on "
+            << counted(static_cast<long long>(held_out.size()), "held-out foreign text") << " and "
             << counted(static_cast<long long>(retained.size()), "retained text") << "\n\n"
-            << outcome_table(outcomes) << "\n"
-            << meaning(outcomes) << "\n(" << fixed(seconds(), 1) << " s)\n";
+            << training_table(outcomes) << "\n"
+            << training_meaning(outcomes) << "\n(" << fixed(seconds(), 1) << " s)\n";
 }
 
 }  // namespace
@@ -275,6 +205,10 @@ command add_tour(CLI::App& tool) {
                  "foreign text to measure on (default: every fourth text of --foreign is held out)")
       ->type_name("FILE");
   app.add_option("--json", o->json, "write everything as one JSON object")->type_name("FILE");
+  app.add_option("--answer-after", o->answer_after,
+                 "texts have prompts and end in an answer behind this TEXT, such as '####': count "
+                 "right answers too (default: none; for the default model: >)")
+      ->type_name("TEXT");
   add_model_options(app, o->model);
   add_reading_options(app, o->input);
   const std::string group = "Extent";
@@ -282,7 +216,8 @@ command add_tour(CLI::App& tool) {
   add_optional(app, "--steps", o->steps, "of each training (default: 10 to 120, by their length)")
       ->group(group);
   app.add_option("--batch", o->batch, "texts in a step (default 16)")->group(group);
-  app.add_option("--lr", o->rate, "AdamW's learning rate (default 1e-4)")->group(group);
+  app.add_option("--lr", o->rates, "AdamW's learning rates, one or more (default 3e-5 1e-4)")
+      ->group(group);
   add_seed(app, o->seed, "of samples, order and bootstrap", group);
   return [o] { run(*o); };
 }

@@ -134,12 +134,12 @@ std::vector<step_report> train(tiny_llama::weights<float>& weights,
     for (index i = 0; i < how.batch; ++i) batch.append(items[source.next()]);
 
     // Progress runs from 0 at the first step to 1 at the last.
-    const double done = how.steps > 1 ? static_cast<double>(step) / static_cast<double>(how.steps - 1)
-                                      : 1.0;
+    const double done =
+        how.steps > 1 ? static_cast<double>(step) / static_cast<double>(how.steps - 1) : 1.0;
     const any_gate gate = make_gate(how.loss, done, weights.shape().vocab_size, end);
     idiolect::loss_options options;
-    options.reduce = how.sequence_mean ? idiolect::reduction::sequence_mean()
-                                       : idiolect::reduction::mean();
+    options.reduce =
+        how.sequence_mean ? idiolect::reduction::sequence_mean() : idiolect::reduction::mean();
     if (weighted) options.weights = batch.weights;
     options.end_tokens = std::span(&end, 1);
     auto report = tiny_llama::forward_backward(weights, batch.rows, gradient, workspace, gate,
@@ -153,7 +153,8 @@ std::vector<step_report> train(tiny_llama::weights<float>& weights,
     const double norm = tiny_llama::adamw_step(weights, gradient, moments, optimiser);
     if (!std::isfinite(norm) || !std::isfinite(report.loss)) {
       throw input_error("training diverged at step " + std::to_string(step + 1) + " of " +
-                        std::to_string(how.steps) + ": the gradient is no longer finite; lower --lr");
+                        std::to_string(how.steps) +
+                        ": the gradient is no longer finite; lower --lr");
     }
     tokens += report.valid;
     std::string note;

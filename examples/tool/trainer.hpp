@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Fine-tuning with any gate, and what it did to a text: likelihood, CLL and whether texts still end.
+// Fine-tuning with any gate, and what it did to a text: likelihood, CLL and whether texts still
+// end.
 
 #include <cstdint>
 #include <functional>
@@ -26,11 +27,11 @@ struct training {
   index steps = 100;
   index batch = 16;  ///< sequences, or windows of long ones, in a step
   tiny_llama::adamw_options optimiser{.learning_rate = 1e-4};
-  bool cosine = false;  ///< the rate falls to 0 along half a cosine; else it is constant
-  index rate_warmup = 0;  ///< steps over which the rate rises
-  bool sequence_mean = false;  ///< every sequence counts the same; else every token
+  bool cosine = false;           ///< the rate falls to 0 along half a cosine; else it is constant
+  index rate_warmup = 0;         ///< steps over which the rate rises
+  bool sequence_mean = false;    ///< every sequence counts the same; else every token
   std::optional<index> overlap;  ///< of windows, as for scoring
-  std::uint64_t seed = 0;  ///< of the order of the texts
+  std::uint64_t seed = 0;        ///< of the order of the texts
 };
 
 /// Raises usage_error for options that make no sense for a model of this shape whose texts end with

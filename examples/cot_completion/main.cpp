@@ -1,0 +1,24 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+
+// CoT completion: only the bare answer of each question is known, and the model finds a way
+// to it in its own words.
+//
+// usage: example_cot_completion [FOLDER with model.bin and tokenizer.bin]
+
+#include <idiolect/backend/cpu/cpu.hpp>
+#include <idiolect/hinted/recipes.hpp>
+
+#include "rewriting/setup.hpp"
+
+int main(int argc, char** argv) {
+  rewriting::setup s(rewriting::model_folder(argc, argv));
+
+  const idiolect::rewrite_recipe recipe = idiolect::cot_completion(/*beta=*/1);
+  const idiolect::hinted_policy policy(idiolect::cpu{}, s.tokenizer, recipe.schedule, s.decoding());
+  const idiolect::template_prompter prompts(
+      s.tokenizer, {.templates = s.templates(), .hint = recipe.hint, .delimiter = ">"});
+  const auto report = idiolect::rewrite(s.model, policy, s.questions(), prompts,
+                                        idiolect::exact_verifier{">"}, s.print(), recipe.apply());
+  s.print(report);
+}
