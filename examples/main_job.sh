@@ -15,6 +15,8 @@ usage: bash examples/main_job.sh [option of `idiolect tour`]...
 
 1. Scores the model's own samples and a foreign text: CLL beside perplexity.
 2. Trains on the foreign text with SFT and with IDFT: what is learned, what is forgotten.
+3. Without arguments: rewrites the foreign solutions in the model's own words (hinted decoding) and
+   trains on the result.
 
 MODEL and TOKENIZER are files in the formats of llama2.c, OWN_TEXT is of the kind the model knows,
 FOREIGN_TEXT of another; plain text or JSON Lines. Without them: the project's default model.
@@ -33,7 +35,11 @@ if [[ ! -x "$bin/idiolect" ]]; then
   exit 1
 fi
 
-if [[ $# -eq 0 || "$1" == -* ]]; then
+if [[ $# -eq 0 ]]; then
+  "$bin/idiolect" tour
+  exec bash "$here/rewrite_job.sh"
+fi
+if [[ "$1" == -* ]]; then
   exec "$bin/idiolect" tour "$@"
 fi
 if [[ $# -lt 4 || "$2" == -* || "$3" == -* || "$4" == -* ]]; then

@@ -54,7 +54,7 @@ reading read_as(const tour_options& o, const std::string& path) {
 }
 
 std::vector<sequence> read_texts(const tour_options& o, const loaded_model& m,
-                                 const std::string& path) {
+                                 const std::string& path, std::size_t least) {
   const index longest = std::min(longest_text, m.weights.shape().context_size) + 1;
   std::vector<sequence> texts;
   for (const record& r : read_records(path, read_as(o, path))) {
@@ -65,9 +65,9 @@ std::vector<sequence> read_texts(const tour_options& o, const loaded_model& m,
         static_cast<std::size_t>(std::min(longest, static_cast<index>(s.tokens.size()))));
     texts.push_back(std::move(s));
   }
-  if (texts.size() < 8) {
-    fail(path, "expected 8 texts or more for a tour, found " + std::to_string(texts.size()) +
-                   "; --split cuts a plain text into several");
+  if (texts.size() < least) {
+    fail(path, "expected " + std::to_string(least) + " texts or more for a tour, found " +
+                   std::to_string(texts.size()) + "; --split cuts a plain text into several");
   }
   return texts;
 }
@@ -101,8 +101,8 @@ void run(tour_options o) {
     validate(how, m.weights.shape(), m.end);
   }
   language_model model = m.open(workers);
-  const auto foreign = read_texts(o, m, o.foreign);
-  const auto retained = read_texts(o, m, o.own);
+  const auto foreign = read_texts(o, m, o.foreign, 8);
+  const auto retained = read_texts(o, m, o.own, 1);
 
   // 1
   const scored_text own = own_samples(model, workers, foreign, o.seed);
@@ -133,7 +133,7 @@ void run(tour_options o) {
   // 2
   std::vector<sequence> trained;
   std::vector<sequence> held_out;
-  if (!o.eval.empty()) held_out = read_texts(o, m, o.eval);
+  if (!o.eval.empty()) held_out = read_texts(o, m, o.eval, 1);
   index tokens = 0;
   for (std::size_t i = 0; i < foreign.size(); ++i) {
     (o.eval.empty() && i % 4 == 3 ? held_out : trained).push_back(foreign[i]);

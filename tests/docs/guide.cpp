@@ -203,3 +203,31 @@ TEST_CASE("guide: a model through the concept") {
     FAIL();
   }
 }
+
+TEST_CASE("guide: hinted decoding in a loop of one's own") {
+  const idiolect::archetype::byte_tokenizer tokenizer;
+  const matrix teacher_rows = some_logits(8, 256);
+  const matrix student_rows = some_logits(8, 256);
+  const auto teacher_logits = [&](std::size_t i) { return std::span(teacher_rows.row(static_cast<int>(i)).data(), 256); };
+  const auto student_logits = [&](std::size_t i) { return std::span(student_rows.row(static_cast<int>(i)).data(), 256); };
+  // [engine]
+  idiolect::hinted_options options;  // temperature 0.3 after top-p 0.95, as the authors' demo
+  options.delimiter = "####";        // from here on the student answers alone
+  options.end_tokens = {2};
+  options.max_tokens = 8;
+  idiolect::hinted_policy policy(idiolect::cpu{}, tokenizer, idiolect::linear_lambda{.beta = 3}, options);
+
+  decltype(policy)::scratch memory;
+  idiolect::hinted_state text = policy.start(/*record=*/17);  // keys its random numbers, with the seed
+  while (text.stop == idiolect::stop_reason::none) {
+    // Your engine: the last row of each context. Both then take text.ids.back().
+    std::span<const float> teacher = teacher_logits(text.tokens.size());
+    std::span<const float> student = student_logits(text.tokens.size());
+    policy.step(text, teacher, student, memory);
+  }
+  // text.bytes, text.stop, and for each of text.tokens: lambda, both log-probabilities, phi, who led
+  // [engine]
+  CHECK(text.tokens.size() <= 8);
+  CHECK(text.stop != idiolect::stop_reason::none);
+  CHECK(text.tokens[0].lambda == 0);  // the first token is the teacher's
+}

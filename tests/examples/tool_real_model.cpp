@@ -88,12 +88,12 @@ TEST_CASE("tool: own samples of stories260K are in distribution") {
   const auto model = real_model();
   if (model.empty()) return;
   const scratch folder;
-  const arguments sample = arguments{"sample", "--count", "48", "--max-tokens", "200"} + model;
+  const arguments sample = arguments{"sample", "--count", "32", "--max-tokens", "160"} + model;
   run_well(sample + arguments{"--out", folder / "own.jsonl"});
   const auto own = scored(folder, arguments{"--in", folder / "own.jsonl"} + model);
-  CHECK(own["tokens"] > 5000);
+  CHECK(own["tokens"] > 4000);
   CHECK(std::fabs(own["mean_phi"].get<double>()) < 3 * own["standard_error"].get<double>());
-  CHECK_THAT(own["z_of_sequences"]["variance"].get<double>(), WithinAbs(1, 0.6));  // 3 / sqrt(24)
+  CHECK_THAT(own["z_of_sequences"]["variance"].get<double>(), WithinAbs(1, 0.75));  // 3 sqrt(2 / 32)
 
   run_well(sample + arguments{"--temperature", "0.3", "--out", folder / "cold.jsonl"});
   const arguments cold = arguments{"--in", folder / "cold.jsonl"} + model;

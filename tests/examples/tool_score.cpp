@@ -108,7 +108,7 @@ TEST_CASE("tool: a prompt is given and not scored unless whole is asked for") {
   const auto given = folder.read_lines("t.jsonl");
   REQUIRE(given.size() == 3 + 3 + 3 + 7);
   for (std::size_t i = 0; i < 3; ++i) {
-    for (const std::size_t other : {3, 6, 13}) {
+    for (const std::size_t other : {3u, 6u, 13u}) {
       CHECK(given[i]["token"] == given[i + other]["token"]);
       CHECK(given[i]["log_prob"] == given[i + other]["log_prob"]);
     }
@@ -177,13 +177,13 @@ TEST_CASE("tool: own samples of the default model are in distribution") {
   const fs::path model = fs::path(IDIOLECT_TEST_SOURCE_DIR) / "examples/default_model/model.bin";
   if (!fs::exists(model)) return idiolect::test::skip("there is no " + model.string());
   const scratch folder;
-  run_well({"sample", "--count", "300", "--out", folder / "own.jsonl"});
+  run_well({"sample", "--count", "150", "--out", folder / "own.jsonl"});
   run_well({"score", "--in", folder / "own.jsonl", "--json", folder / "s.json"});
   const auto own = folder.read_json("s.json");
-  CHECK(own["tokens"] > 5000);
+  CHECK(own["tokens"] > 4000);
   CHECK(std::fabs(own["mean_phi"].get<double>()) < 3 * own["standard_error"].get<double>());
-  CHECK_THAT(own["z_of_sequences"]["variance"].get<double>(), WithinAbs(1, 0.3));
-  run_well({"sample", "--count", "300", "--temperature", "0.3", "--out", folder / "cold.jsonl"});
+  CHECK_THAT(own["z_of_sequences"]["variance"].get<double>(), WithinAbs(1, 0.4));
+  run_well({"sample", "--count", "150", "--temperature", "0.3", "--out", folder / "cold.jsonl"});
   run_well({"score", "--in", folder / "cold.jsonl", "--json", folder / "s.json"});
   CHECK(folder.read_json("s.json")["z"] > 5);
   run_well({"score", "--in", folder / "cold.jsonl", "--json", folder / "s.json",
