@@ -39,16 +39,16 @@ void agree(double a, double b, const char* what) {
 }
 
 // Pieces as the executor would get rows, so that both threads pull from memory.
-constexpr index pieces = 64;
+constexpr index_t pieces = 64;
 
 void read_limit(benchmark::State& state) {
   const problem p = make(state);
   const auto executor = workers(state);
   std::vector<float> largest(pieces);
-  const auto n = static_cast<index>(p.logits.size());
+  const auto n = static_cast<index_t>(p.logits.size());
   for (auto _ : state) {
-    executor.bulk(pieces, [&](index k) {
-      const index first = n * k / pieces;
+    executor.bulk(pieces, [&](index_t k) {
+      const index_t first = n * k / pieces;
       largest[static_cast<std::size_t>(k)] =
           detail::block_max(p.logits.data() + first, n * (k + 1) / pieces - first);
     });
@@ -63,7 +63,7 @@ void copy_limit(benchmark::State& state) {
   std::vector<float> copy(p.logits.size());
   const auto n = p.logits.size();
   for (auto _ : state) {
-    executor.bulk(pieces, [&](index k) {
+    executor.bulk(pieces, [&](index_t k) {
       const auto first = n * static_cast<std::size_t>(k) / pieces;
       const auto last = n * static_cast<std::size_t>(k + 1) / pieces;
       std::memcpy(copy.data() + first, p.logits.data() + first, (last - first) * sizeof(float));

@@ -24,7 +24,7 @@ namespace {
 
 using idiolect::thread_executor;
 
-constexpr index text_length = 60;
+constexpr index_t text_length = 60;
 const config shape{.dim = 96,
                    .hidden_dim = 256,
                    .layers = 2,
@@ -33,24 +33,24 @@ const config shape{.dim = 96,
                    .vocab_size = 40,
                    .context_size = 256};
 
-std::vector<token_id> text_of(index record, index length) {
+std::vector<token_id> text_of(index_t record, index_t length) {
   const idiolect::philox draws{1, static_cast<std::uint64_t>(record)};
   std::vector<token_id> text;
-  for (index i = 0; i < length; ++i) {
+  for (index_t i = 0; i < length; ++i) {
     text.push_back(static_cast<token_id>(
         draws.below(static_cast<std::uint64_t>(shape.vocab_size), static_cast<std::uint64_t>(i))));
   }
   return text;
 }
 
-batch batch_of(index sequences) {
+batch batch_of(index_t sequences) {
   batch b;
-  for (index s = 0; s < sequences; ++s)
+  for (index_t s = 0; s < sequences; ++s)
     b.append(text_of(s, text_length + 1));
   return b;
 }
 
-void count(benchmark::State& state, index tokens) {
+void count(benchmark::State& state, index_t tokens) {
   state.SetItemsProcessed(state.iterations() * tokens);
 }
 
@@ -59,15 +59,15 @@ void check_agreement(const weights<float>& w) {
   training_workspace<float> workspace;
   training_forward(w, b, workspace, idiolect::serial_executor{});
   model<float> m(w);
-  for (index s = 0; s < b.sequences(); ++s) {
-    const index first = b.offsets[static_cast<std::size_t>(s)];
+  for (index_t s = 0; s < b.sequences(); ++s) {
+    const index_t first = b.offsets[static_cast<std::size_t>(s)];
     const auto stream = m.open();
     const idiolect::chunk all{
         stream, std::span(b.tokens).subspan(static_cast<std::size_t>(first), text_length),
         idiolect::want_logits::all};
     if (m.forward({&all, 1}) != idiolect::forward_status::ok) throw std::runtime_error("forward");
-    for (index i = 0; i < text_length; ++i) {
-      for (index j = 0; j < shape.vocab_size; ++j) {
+    for (index_t i = 0; i < text_length; ++i) {
+      for (index_t j = 0; j < shape.vocab_size; ++j) {
         const float difference = m.logits(stream)(i, j) - workspace.logits()(first + i, j);
         if (!(std::abs(difference) < 1e-3f)) throw std::runtime_error("wrong result: logits");
       }
@@ -101,10 +101,10 @@ void generation(benchmark::State& state) {
   model<float, thread_executor> m(w, {}, thread_executor(static_cast<int>(state.range(1))));
   std::vector<idiolect::chunk> chunks;
   const std::vector<token_id> token = {3};
-  for (index s = 0; s < state.range(0); ++s)
+  for (index_t s = 0; s < state.range(0); ++s)
     chunks.push_back({m.open(), token});
   for (auto _ : state) {
-    for (index i = 0; i < text_length; ++i)
+    for (index_t i = 0; i < text_length; ++i)
       benchmark::DoNotOptimize(m.forward(chunks));
     for (const auto& c : chunks)
       m.truncate(c.stream, 0);

@@ -56,15 +56,15 @@ class timed {
  public:
   explicit timed(Model& model) : model_(model) {}
 
-  [[nodiscard]] index vocab_size() const { return model_.vocab_size(); }
-  [[nodiscard]] index context_size() const { return model_.context_size(); }
-  [[nodiscard]] index max_streams() const { return model_traits<Model>::max_streams(model_); }
-  [[nodiscard]] index max_chunk() const { return model_traits<Model>::max_chunk(model_); }
+  [[nodiscard]] index_t vocab_size() const { return model_.vocab_size(); }
+  [[nodiscard]] index_t context_size() const { return model_.context_size(); }
+  [[nodiscard]] index_t max_streams() const { return model_traits<Model>::max_streams(model_); }
+  [[nodiscard]] index_t max_chunk() const { return model_traits<Model>::max_chunk(model_); }
   [[nodiscard]] bool is_end(token_id t) const { return model_.is_end(t); }
   stream_id open() { return model_.open(); }
   stream_id fork(stream_id s) { return model_.fork(s); }
   void drop(stream_id s) { model_.drop(s); }
-  [[nodiscard]] index length(stream_id s) const { return model_.length(s); }
+  [[nodiscard]] index_t length(stream_id s) const { return model_.length(s); }
   [[nodiscard]] auto logits(stream_id s) const { return view(model_.logits(s)); }
 
   forward_status forward(std::span<const chunk> chunks) {
@@ -83,11 +83,11 @@ class timed {
 /// Rows of Gaussian logits, the same few again and again, after 10 ms.
 class slow_model {
  public:
-  static constexpr index vocab = 151936;
+  static constexpr index_t vocab = 151936;
 
-  [[nodiscard]] index vocab_size() const { return vocab; }
-  [[nodiscard]] index context_size() const { return 4096; }
-  [[nodiscard]] index max_streams() const { return 256; }
+  [[nodiscard]] index_t vocab_size() const { return vocab; }
+  [[nodiscard]] index_t context_size() const { return 4096; }
+  [[nodiscard]] index_t max_streams() const { return 256; }
   [[nodiscard]] bool is_end(token_id) const { return false; }
   stream_id open() {
     lengths_.emplace(next_, 0);
@@ -98,10 +98,10 @@ class slow_model {
     return next_++;
   }
   void drop(stream_id s) { lengths_.erase(s); }
-  [[nodiscard]] index length(stream_id s) const { return lengths_.at(s); }
+  [[nodiscard]] index_t length(stream_id s) const { return lengths_.at(s); }
   forward_status forward(std::span<const chunk> chunks) {
     const double start = now();
-    for (const chunk& c : chunks) lengths_.at(c.stream) += static_cast<index>(c.tokens.size());
+    for (const chunk& c : chunks) lengths_.at(c.stream) += static_cast<index_t>(c.tokens.size());
     while (now() - start < 0.010) {
     }
     return forward_status::ok;
@@ -111,23 +111,23 @@ class slow_model {
   }
 
  private:
-  static constexpr index rows = 8;
+  static constexpr index_t rows = 8;
   problem rows_{{rows, vocab}};
-  std::map<stream_id, index> lengths_;
+  std::map<stream_id, index_t> lengths_;
   stream_id next_ = 0;
 };
 
 struct no_pieces {
-  [[nodiscard]] index vocab_size() const { return slow_model::vocab; }
+  [[nodiscard]] index_t vocab_size() const { return slow_model::vocab; }
   void encode(std::string_view, std::vector<token_id>&) const {}
   void append_piece(token_id t, std::string& bytes) const {
     bytes += static_cast<char>('a' + t % 26);
   }
 };
 
-std::vector<decode_job> make_jobs(index count, index vocab) {
+std::vector<decode_job> make_jobs(index_t count, index_t vocab) {
   std::vector<decode_job> jobs;
-  for (index k = 0; k < count; ++k) {
+  for (index_t k = 0; k < count; ++k) {
     const philox random{7, static_cast<std::uint64_t>(k)};
     decode_job job{.record = static_cast<std::uint64_t>(k)};
     for (std::uint64_t i = 0; i < 48; ++i) {
@@ -152,7 +152,7 @@ texts decode_all(Decoder& decoder, const std::vector<decode_job>& jobs) {
 }
 
 template <class Model>
-void run(benchmark::State& state, Model& model, index texts_in_all, index tokens, bool defer) {
+void run(benchmark::State& state, Model& model, index_t texts_in_all, index_t tokens, bool defer) {
   const no_pieces pieces;
   hinted_options o;
   o.max_tokens = tokens;
@@ -198,13 +198,13 @@ void stories260k(benchmark::State& state) {
                                                                        .context_size = 512},
                                                                       1);
   tiny_llama::model<float> model(weights);
-  run(state, model, std::max<index>(8, 2 * state.range(0)), 64, state.range(1) != 0);
+  run(state, model, std::max<index_t>(8, 2 * state.range(0)), 64, state.range(1) != 0);
   state.SetLabel(std::filesystem::exists(file) ? "V 512" : "V 512, random weights");
 }
 
 void ten_milliseconds_a_call(benchmark::State& state) {
   slow_model model;
-  run(state, model, std::max<index>(2, state.range(0)), 24, state.range(1) != 0);
+  run(state, model, std::max<index_t>(2, state.range(0)), 24, state.range(1) != 0);
   state.SetLabel("V 151936");
 }
 

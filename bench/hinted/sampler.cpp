@@ -31,7 +31,7 @@
 namespace idiolect::bench {
 namespace {
 
-constexpr index vocab = 151936;
+constexpr index_t vocab = 151936;
 enum row_kind { gaussian, peaked, flat, equal };
 constexpr const char* row_names[] = {"gaussian", "peaked", "flat", "equal"};
 
@@ -85,7 +85,7 @@ void sampler_by_sorting(benchmark::State& state) {
 }
 
 struct no_pieces {
-  [[nodiscard]] index vocab_size() const { return vocab; }
+  [[nodiscard]] index_t vocab_size() const { return vocab; }
   void encode(std::string_view, std::vector<token_id>&) const {}
   void append_piece(token_id, std::string&) const {}
 };

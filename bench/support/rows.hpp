@@ -14,8 +14,8 @@
 namespace idiolect::bench {
 
 struct shape {
-  index rows;
-  index vocab;
+  index_t rows;
+  index_t vocab;
 };
 inline constexpr shape shapes[] = {{256, 32000}, {128, 151936}, {2048, 512}, {1, 151936}};
 
@@ -23,7 +23,7 @@ inline constexpr shape shapes[] = {{256, 32000}, {128, 151936}, {2048, 512}, {1,
 struct problem {
   std::vector<float> logits;
   std::vector<token_id> targets;
-  index vocab;
+  index_t vocab;
 
   explicit problem(shape s)
       : logits(static_cast<std::size_t>(s.rows * s.vocab)),
@@ -41,7 +41,7 @@ struct problem {
     }
   }
   [[nodiscard]] matrix_view<const float> view() const {
-    return {logits.data(), static_cast<index>(targets.size()), vocab};
+    return {logits.data(), static_cast<index_t>(targets.size()), vocab};
   }
   [[nodiscard]] double bytes() const { return static_cast<double>(logits.size() * sizeof(float)); }
 };

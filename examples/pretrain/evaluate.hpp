@@ -23,12 +23,12 @@
 
 namespace pretrain {
 
-using idiolect::index;
+using idiolect::index_t;
 using idiolect::token_id;
 
 /// Shares of a set of answers.
 struct accuracy {
-  index answers = 0;
+  index_t answers = 0;
   double right = 0;        ///< the final answer
   double wrong_trace = 0;  ///< of the right ones: some written step is wrong
   double closed = 0;       ///< ends with the end token
@@ -37,7 +37,7 @@ struct accuracy {
 /// Sums over the tokens of a set of texts, as means. `z` is the standardised sum of phi: standard
 /// normal if the model wrote the text at temperature 1.
 struct text_scores {
-  index tokens = 0;
+  index_t tokens = 0;
   double nll = 0;
   double entropy = 0;
   double phi = 0;
@@ -80,19 +80,19 @@ template <idiolect::causal_lm Model>
 
 [[nodiscard]] inline accuracy judge(const std::vector<trial>& trials, const answers& given) {
   accuracy a;
-  index wrong_traces = 0;
-  index right = 0;
-  index closed = 0;
+  index_t wrong_traces = 0;
+  index_t right = 0;
+  index_t closed = 0;
   for (std::size_t i = 0; i < trials.size(); ++i) {
     const auto v = world::verify(trials[i].asked, trials[i].worked, world::decode(given[i]));
     right += v.answer_right ? 1 : 0;
     closed += v.closed ? 1 : 0;
     wrong_traces += v.answer_right && !v.trace_right ? 1 : 0;
   }
-  const auto share = [](index part, index whole) {
+  const auto share = [](index_t part, index_t whole) {
     return whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 0.0;
   };
-  a.answers = static_cast<index>(trials.size());
+  a.answers = static_cast<index_t>(trials.size());
   a.right = share(right, a.answers);
   a.closed = share(closed, a.answers);
   a.wrong_trace = share(wrong_traces, right);

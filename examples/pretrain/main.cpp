@@ -30,7 +30,7 @@
 
 namespace {
 
-using idiolect::index;
+using idiolect::index_t;
 using clock_type = std::chrono::steady_clock;
 using json = nlohmann::ordered_json;
 
@@ -45,10 +45,10 @@ tiny_llama::weights<float> train_with_progress(const pretrain::recipe& recipe,
                                                const idiolect::thread_executor& executor) {
   const bool terminal = isatty(STDERR_FILENO) != 0;
   const auto begin = clock_type::now();
-  const index every = std::max<index>(1, recipe.steps / (terminal ? 200 : 10));
+  const index_t every = std::max<index_t>(1, recipe.steps / (terminal ? 200 : 10));
   auto w = pretrain::train(
-      recipe, executor, [&](index step, const idiolect::loss_report& report, double norm) {
-        const index done = step + 1;
+      recipe, executor, [&](index_t step, const idiolect::loss_report& report, double norm) {
+        const index_t done = step + 1;
         if (done % every != 0 && done != recipe.steps) return;
         const double spent = seconds_since(begin);
         const double left =

@@ -19,12 +19,12 @@
 
 namespace pretrain {
 
-using idiolect::index;
+using idiolect::index_t;
 
 struct recipe {
   std::uint64_t seed = 1;
-  index steps = 2000;
-  index warmup = 50;
+  index_t steps = 2000;
+  index_t warmup = 50;
   double peak_rate = 3e-3;
   double final_rate = 0.02;  ///< of the peak, at the end of the cosine
 
@@ -32,10 +32,10 @@ struct recipe {
   /// `=` more: otherwise some seeds never learn the table of `#`.
   double easy_part = 0.4;
   int easy_longest_chain = 3;
-  index easy_batch = 64;
+  index_t easy_batch = 64;
   float easy_result_weight = 5;
 
-  index batch = 32;            ///< documents a step, after the easy part
+  index_t batch = 32;            ///< documents a step, after the easy part
   float result_weight = 1;     ///< of a token after `=`, after the easy part
   float prompt_weight = 0.3F;  ///< of questions and hints: mostly chance, little to learn
 
@@ -51,12 +51,12 @@ struct weighted_batch {
   std::vector<float> weights;
 };
 
-[[nodiscard]] inline bool is_easy(const recipe& r, index step) {
+[[nodiscard]] inline bool is_easy(const recipe& r, index_t step) {
   return static_cast<double>(step) < r.easy_part * static_cast<double>(r.steps);
 }
 
 /// Step `step`'s documents: a pure function of the recipe and the step.
-inline void fill(weighted_batch& b, const recipe& r, index step) {
+inline void fill(weighted_batch& b, const recipe& r, index_t step) {
   const bool easy = is_easy(r, step);
   world::curriculum now = r.world;
   if (easy) now.base.longest_chain = now.hints.longest_chain = r.easy_longest_chain;
@@ -65,8 +65,8 @@ inline void fill(weighted_batch& b, const recipe& r, index step) {
 
   b.rows.clear();
   b.weights.clear();
-  const index count = easy ? r.easy_batch : r.batch;
-  for (index slot = 0; slot < count; ++slot) {
+  const index_t count = easy ? r.easy_batch : r.batch;
+  for (index_t slot = 0; slot < count; ++slot) {
     const auto d = world::pretraining_document(now, r.seed, static_cast<std::uint64_t>(step),
                                                static_cast<std::uint64_t>(slot));
     const auto tokens = world::encode(d.text());
@@ -90,7 +90,7 @@ template <idiolect::executor Executor, class Progress>
   tiny_llama::adamw_state<float> moments;
   tiny_llama::adamw_options optimiser = r.optimiser;
   weighted_batch batch;
-  for (index step = 0; step < r.steps; ++step) {
+  for (index_t step = 0; step < r.steps; ++step) {
     fill(batch, r, step);
     idiolect::loss_options options;
     options.weights = batch.weights;

@@ -31,7 +31,7 @@ template <class Real = float>
 struct adamw_state {
   weights<Real> first;   ///< running mean of the gradient
   weights<Real> second;  ///< running mean of its square
-  index steps = 0;
+  index_t steps = 0;
 };
 
 /// Euclidean norm of a gradient, summed in fp64 in the order of the parameters.
@@ -92,11 +92,11 @@ double adamw_step(weights<Real>& w, const weights<Real>& gradient, adamw_state<R
 
 /// Learning rate at `step` of `steps`: linear up to `peak` over `warmup` steps, then half a cosine
 /// down to `floor * peak`.
-[[nodiscard]] inline double cosine_schedule(index step, index steps, double peak, index warmup = 0,
+[[nodiscard]] inline double cosine_schedule(index_t step, index_t steps, double peak, index_t warmup = 0,
                                             double floor = 0.0) {
   if (step < warmup) return peak * static_cast<double>(step + 1) / static_cast<double>(warmup);
   const double progress =
-      static_cast<double>(step - warmup) / static_cast<double>(std::max<index>(1, steps - warmup));
+      static_cast<double>(step - warmup) / static_cast<double>(std::max<index_t>(1, steps - warmup));
   const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * std::min(1.0, progress)));
   return peak * (floor + (1 - floor) * cosine);
 }

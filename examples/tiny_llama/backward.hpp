@@ -20,9 +20,9 @@ namespace tiny_llama::training {
 /// offsets begins with 0.
 struct packed {
   std::span<const token_id> tokens;
-  std::span<const index> offsets;
+  std::span<const index_t> offsets;
 
-  [[nodiscard]] index rows() const { return static_cast<index>(tokens.size()); }
+  [[nodiscard]] index_t rows() const { return static_cast<index_t>(tokens.size()); }
 };
 
 /// What the backward pass needs of a layer, and the gradients that pass through it.
@@ -46,8 +46,8 @@ struct shard_workspace {
 
 /// One head of one sequence in a matrix of rows x (heads * head_size).
 template <class Real>
-[[nodiscard]] strided_map<Real> head_of(matrix_map<Real>& m, index first_row, index rows,
-                                        index head, index head_size) {
+[[nodiscard]] strided_map<Real> head_of(matrix_map<Real>& m, index_t first_row, index_t rows,
+                                        index_t head, index_t head_size) {
   return {m.data() + first_row * m.cols() + head * head_size, rows, head_size,
           Eigen::OuterStride<>(m.cols())};
 }
@@ -56,7 +56,7 @@ template <class Real>
 template <class F>
 void for_each_sequence(const packed& p, F&& f) {
   for (std::size_t s = 0; s + 1 < p.offsets.size(); ++s) {
-    const index rows = p.offsets[s + 1] - p.offsets[s];
+    const index_t rows = p.offsets[s + 1] - p.offsets[s];
     if (rows > 0) f(p.offsets[s] - p.offsets.front(), rows);
   }
 }
@@ -66,15 +66,15 @@ template <class Real>
 void shard_forward(const weights<Real>& w, const rope_table<Real>& rope, const packed& p,
                    shard_workspace<Real>& work, idiolect::matrix_view<Real> logits) {
   const config& c = w.shape();
-  const index n = p.rows();
+  const index_t n = p.rows();
   work.layers.resize(static_cast<std::size_t>(c.layers));
 
   const auto embedding = as_eigen(w.at(tensor::token_embedding));
   auto first = work.layers.front().input.as(n, c.dim);
-  for (index i = 0; i < n; ++i) {
+  for (index_t i = 0; i < n; ++i) {
     first.row(i) = embedding.row(p.tokens[static_cast<std::size_t>(i)]);
   }
-  for (index l = 0; l < c.layers; ++l) {
+  for (index_t l = 0; l < c.layers; ++l) {
     auto& a = work.layers[static_cast<std::size_t>(l)];
     const auto matrix_of = [&](tensor kind) { return as_eigen(w.at(kind, l)); };
     auto input = a.input.as(n, c.dim);
@@ -87,13 +87,13 @@ void shard_forward(const weights<Real>& w, const rope_table<Real>& rope, const p
     query.noalias() = normed * matrix_of(tensor::query).transpose();
     key.noalias() = normed * matrix_of(tensor::key).transpose();
     value.noalias() = normed * matrix_of(tensor::value).transpose();
-    for_each_sequence(p, [&](index row, index rows) {
-      for (index i = 0; i < rows; ++i) {
+    for_each_sequence(p, [&](index_t row, index_t rows) {
+      for (index_t i = 0; i < rows; ++i) {
         rope.turn(query.row(row + i).data(), c.heads, i);
         rope.turn(key.row(row + i).data(), c.kv_heads, i);
       }
-      for (index h = 0; h < c.heads; ++h) {
-        const index g = h * c.kv_heads / c.heads;
+      for (index_t h = 0; h < c.heads; ++h) {
+        const index_t g = h * c.kv_heads / c.heads;
         attend(head_of(query, row, rows, h, c.head_size()),
                head_of(key, row, rows, g, c.head_size()),
                head_of(value, row, rows, g, c.head_size()),
@@ -130,7 +130,7 @@ void shard_backward(const weights<Real>& w, const rope_table<Real>& rope, const 
                     shard_workspace<Real>& work, idiolect::matrix_view<const Real> dlogits,
                     weights<Real>& gradient) {
   const config& c = w.shape();
-  const index n = p.rows();
+  const index_t n = p.rows();
   auto dstream = work.dstream.as(n, c.dim);  // of the residual stream, from the last layer down
   auto dnormed = work.dnormed.as(n, c.dim);
   {
@@ -142,7 +142,7 @@ void shard_backward(const weights<Real>& w, const rope_table<Real>& rope, const 
                       work.norm_inverse, dnormed, dstream,
                       as_eigen(gradient.at(tensor::final_norm)));
   }
-  for (index l = c.layers - 1; l >= 0; --l) {
+  for (index_t l = c.layers - 1; l >= 0; --l) {
     auto& a = work.layers[static_cast<std::size_t>(l)];
     const auto matrix_of = [&](tensor kind) { return as_eigen(w.at(kind, l)); };
     const auto gradient_of = [&](tensor kind) { return as_eigen(gradient.at(kind, l)); };
@@ -172,9 +172,9 @@ void shard_backward(const weights<Real>& w, const rope_table<Real>& rope, const 
     gradient_of(tensor::attention_output).noalias() += dstream.transpose() * a.mixed.as(n, c.dim);
     dkey.setZero();
     dvalue.setZero();
-    for_each_sequence(p, [&](index row, index rows) {
-      for (index h = 0; h < c.heads; ++h) {
-        const index g = h * c.kv_heads / c.heads;
+    for_each_sequence(p, [&](index_t row, index_t rows) {
+      for (index_t h = 0; h < c.heads; ++h) {
+        const index_t g = h * c.kv_heads / c.heads;
         attend_backward(head_of(query, row, rows, h, c.head_size()),
                         head_of(key, row, rows, g, c.head_size()),
                         head_of(value, row, rows, g, c.head_size()),
@@ -183,7 +183,7 @@ void shard_backward(const weights<Real>& w, const rope_table<Real>& rope, const 
                         head_of(dkey, row, rows, g, c.head_size()),
                         head_of(dvalue, row, rows, g, c.head_size()), work.scores, work.dscores);
       }
-      for (index i = 0; i < rows; ++i) {
+      for (index_t i = 0; i < rows; ++i) {
         rope.turn_back(dquery.row(row + i).data(), c.heads, i);
         rope.turn_back(dkey.row(row + i).data(), c.kv_heads, i);
       }
@@ -199,7 +199,7 @@ void shard_backward(const weights<Real>& w, const rope_table<Real>& rope, const 
                       dnormed, dstream, gradient_of(tensor::attention_norm));
   }
   auto dembedding = as_eigen(gradient.at(tensor::token_embedding));
-  for (index i = 0; i < n; ++i) {
+  for (index_t i = 0; i < n; ++i) {
     dembedding.row(p.tokens[static_cast<std::size_t>(i)]) += dstream.row(i);
   }
 }

@@ -72,12 +72,12 @@ inline config parse_header(const std::array<std::int32_t, header_words>& words,
 }
 
 /// Elements of the two RoPE tables.
-inline index rope_size(const config& c) {
+inline index_t rope_size(const config& c) {
   return c.context_size * (c.head_size() / 2) * 2;
 }
 
-inline index checkpoint_bytes(const config& c) {
-  return 4 * (static_cast<index>(header_words) + parameter_count(c) + rope_size(c));
+inline index_t checkpoint_bytes(const config& c) {
+  return 4 * (static_cast<index_t>(header_words) + parameter_count(c) + rope_size(c));
 }
 
 }  // namespace detail
@@ -95,14 +95,14 @@ template <class Real = float>
     word = in.word<std::int32_t>();
   const config shape = detail::parse_header(header, path);
 
-  const index expected = detail::checkpoint_bytes(shape);
-  detail::require_file(static_cast<index>(bytes.size()) == expected, path,
+  const index_t expected = detail::checkpoint_bytes(shape);
+  detail::require_file(static_cast<index_t>(bytes.size()) == expected, path,
                        "expected " + std::to_string(expected) +
                            " bytes for the model that its header describes, found " +
                            std::to_string(bytes.size()));
   weights<Real> w(shape);
-  const index before_tables = w.offset(tensor::head);
-  for (index i = 0; i < w.size(); ++i) {
+  const index_t before_tables = w.offset(tensor::head);
+  for (index_t i = 0; i < w.size(); ++i) {
     if (i == before_tables) in.skip(static_cast<std::size_t>(4 * detail::rope_size(shape)));
     w.flat()[static_cast<std::size_t>(i)] = static_cast<Real>(in.word<float>());
   }
@@ -113,14 +113,14 @@ template <class Real = float>
 template <class Real>
 void write_checkpoint(const weights<Real>& w, const std::filesystem::path& path) {
   const config& c = w.shape();
-  for (const index size :
+  for (const index_t size :
        {c.dim, c.hidden_dim, c.layers, c.heads, c.kv_heads, c.vocab_size, c.context_size}) {
     idiolect::require(size <= detail::largest_size, "weights", [&] {
       return "a size of " + std::to_string(size) + " does not fit a checkpoint's header";
     });
   }
   file_writer out(path);
-  const auto header = [&](index size) { out.word(static_cast<std::int32_t>(size)); };
+  const auto header = [&](index_t size) { out.word(static_cast<std::int32_t>(size)); };
   header(c.dim);
   header(c.hidden_dim);
   header(c.layers);

@@ -12,7 +12,7 @@
 
 namespace tiny_llama {
 
-using idiolect::index;
+using idiolect::index_t;
 using idiolect::token_id;
 
 /// RMSNorm divides by sqrt(mean(x^2) + norm_epsilon).
@@ -21,24 +21,24 @@ inline constexpr double norm_epsilon = 1e-5;
 inline constexpr double rope_base = 10000.0;
 
 struct config {
-  index dim = 96;          ///< width of the residual stream
-  index hidden_dim = 256;  ///< width of the feed-forward layer
-  index layers = 2;
-  index heads = 4;           ///< query heads
-  index kv_heads = 4;        ///< key/value heads; each serves heads / kv_heads query heads
-  index vocab_size = 40;     ///< columns of logits
-  index context_size = 256;  ///< tokens a sequence can hold
+  index_t dim = 96;          ///< width of the residual stream
+  index_t hidden_dim = 256;  ///< width of the feed-forward layer
+  index_t layers = 2;
+  index_t heads = 4;           ///< query heads
+  index_t kv_heads = 4;        ///< key/value heads; each serves heads / kv_heads query heads
+  index_t vocab_size = 40;     ///< columns of logits
+  index_t context_size = 256;  ///< tokens a sequence can hold
   bool tied = true;          ///< the output head is the token embedding
 
-  [[nodiscard]] constexpr index head_size() const { return dim / heads; }
-  [[nodiscard]] constexpr index kv_dim() const { return head_size() * kv_heads; }
+  [[nodiscard]] constexpr index_t head_size() const { return dim / heads; }
+  [[nodiscard]] constexpr index_t kv_dim() const { return head_size() * kv_heads; }
 
   bool operator==(const config&) const = default;
 };
 
 /// Raises shape_error unless the sizes fit together.
 inline void validate(const config& c) {
-  const auto positive = [](index value, const char* name) {
+  const auto positive = [](index_t value, const char* name) {
     idiolect::require(value > 0, "config", [&] {
       return std::string(name) + " is " + std::to_string(value) + ", expected a positive number";
     });
@@ -50,7 +50,7 @@ inline void validate(const config& c) {
   positive(c.kv_heads, "kv_heads");
   positive(c.vocab_size, "vocab_size");
   positive(c.context_size, "context_size");
-  const auto divides = [](index divisor, index value, const char* what) {
+  const auto divides = [](index_t divisor, index_t value, const char* what) {
     idiolect::require(value % divisor == 0, "config", [&] {
       return std::string(what) + ": " + std::to_string(value) + " is not a multiple of " +
              std::to_string(divisor);

@@ -26,10 +26,10 @@ namespace tiny_llama {
 
 struct generation_options {
   idiolect::sampler_options sampler{};
-  index max_tokens = 256;  ///< of a continuation
+  index_t max_tokens = 256;  ///< of a continuation
   std::uint64_t seed = 0;
   std::uint64_t first_record = 0;  ///< prompt i is record first_record + i
-  index streams = 64;              ///< at most so many at once, and the model's max_streams
+  index_t streams = 64;              ///< at most so many at once, and the model's max_streams
 };
 
 enum class generation_stop : std::uint8_t {
@@ -72,7 +72,7 @@ class continuation {
   }
 
   /// The next tokens to read, at most `most`; logits if nothing is left to read then.
-  [[nodiscard]] idiolect::chunk next(index most) {
+  [[nodiscard]] idiolect::chunk next(index_t most) {
     const auto n = std::min(unread_.size(), static_cast<std::size_t>(most));
     const auto now = unread_.first(n);
     unread_ = unread_.subspan(n);
@@ -88,7 +88,7 @@ class continuation {
     const auto z = idiolect::view(model_->logits(stream_));
     double top = -std::numeric_limits<double>::infinity();
     bool numbers = true;
-    for (index j = 0; j < z.cols(); ++j) {
+    for (index_t j = 0; j < z.cols(); ++j) {
       numbers = numbers && !std::isnan(z(0, j));
       top = std::max(top, static_cast<double>(z(0, j)));
     }
@@ -99,7 +99,7 @@ class continuation {
     const idiolect::philox draws{options.seed, record_};
     tokens.push_back(distribution.draw(draws.uniform(tokens.size())));
     if (model_->is_end(tokens.back())) return done(generation_stop::end);
-    if (static_cast<index>(tokens.size()) >= options.max_tokens) {
+    if (static_cast<index_t>(tokens.size()) >= options.max_tokens) {
       return done(generation_stop::max_tokens);
     }
     if (model_->length(stream_) >= model_->context_size()) {
@@ -135,16 +135,16 @@ template <idiolect::causal_lm Model>
   idiolect::require(options.max_tokens > 0, "max_tokens", "must be positive");
   idiolect::require(options.streams > 0, "streams", "must be positive");
   for (std::size_t i = 0; i < prompts.size(); ++i) {
-    const auto length = static_cast<index>(prompts[i].size());
+    const auto length = static_cast<index_t>(prompts[i].size());
     idiolect::require(length > 0 && length <= model.context_size(), "prompts", [&] {
       return "prompt " + std::to_string(i) + " has " + std::to_string(length) +
              " tokens, expected 1 to " + std::to_string(model.context_size());
     });
   }
   using traits = idiolect::model_traits<Model>;
-  const index chunk_limit = traits::max_chunk(model);
+  const index_t chunk_limit = traits::max_chunk(model);
   const auto most = static_cast<std::size_t>(
-      std::min({options.streams, static_cast<index>(traits::max_streams(model)), chunk_limit}));
+      std::min({options.streams, static_cast<index_t>(traits::max_streams(model)), chunk_limit}));
 
   std::vector<generation> results(prompts.size());
   std::vector<detail::continuation<Model>> active;
@@ -160,11 +160,11 @@ template <idiolect::causal_lm Model>
     }
     if (active.empty()) break;
     chunks.clear();
-    index left = chunk_limit;  // of this call: each stream behind wants one token at least
+    index_t left = chunk_limit;  // of this call: each stream behind wants one token at least
     for (std::size_t i = 0; i < active.size(); ++i) {
-      const auto behind = static_cast<index>(active.size() - i - 1);
+      const auto behind = static_cast<index_t>(active.size() - i - 1);
       chunks.push_back(active[i].next(left - behind));
-      left -= static_cast<index>(chunks.back().tokens.size());
+      left -= static_cast<index_t>(chunks.back().tokens.size());
     }
     const auto status = model.forward(chunks);
     idiolect::require<idiolect::backend_error>(

@@ -26,22 +26,22 @@ struct page_layout {
         kv_heads(c.kv_heads),
         layers(c.layers) {}
 
-  index head_size = 0;
-  index padded_head = 0;
-  index kv_heads = 0;
-  index layers = 0;
+  index_t head_size = 0;
+  index_t padded_head = 0;
+  index_t kv_heads = 0;
+  index_t layers = 0;
 
-  [[nodiscard]] index layer_size() const {
+  [[nodiscard]] index_t layer_size() const {
     return lane_count * kv_heads * (head_size + padded_head);
   }
-  [[nodiscard]] index size() const { return layers * layer_size(); }
+  [[nodiscard]] index_t size() const { return layers * layer_size(); }
 
   /// [head_size, 16]
-  [[nodiscard]] index keys(index layer, index head) const {
+  [[nodiscard]] index_t keys(index_t layer, index_t head) const {
     return layer * layer_size() + head * head_size * lane_count;
   }
   /// [16, padded_head]
-  [[nodiscard]] index values(index layer, index head) const {
+  [[nodiscard]] index_t values(index_t layer, index_t head) const {
     return layer * layer_size() + lane_count * (kv_heads * head_size + head * padded_head);
   }
 };
@@ -50,7 +50,7 @@ struct page_layout {
 template <class Real>
 struct page {
   aligned_vector<Real> values;
-  index owners = 0;
+  index_t owners = 0;
 };
 
 template <class Real>
@@ -62,41 +62,41 @@ class kv_cache {
   kv_cache() = default;
 
   /// At most `most_pages` pages; -1: as many as memory holds.
-  kv_cache(const page_layout& layout, index most_pages) : layout_(layout), most_(most_pages) {}
+  kv_cache(const page_layout& layout, index_t most_pages) : layout_(layout), most_(most_pages) {}
 
   [[nodiscard]] const page_layout& layout() const noexcept { return layout_; }
 
   /// Pages that nobody owns and pages that were never made: what `take` can still give, or -1 if
   /// there is no limit.
-  [[nodiscard]] index room() const noexcept { return most_ < 0 ? -1 : most_ - in_use_; }
+  [[nodiscard]] index_t room() const noexcept { return most_ < 0 ? -1 : most_ - in_use_; }
 
   /// Pages that `extend` would take. A page that two streams share and both write to in one call
   /// counts for both, though the second could keep the original.
-  [[nodiscard]] static index needed(const page_list& pages, index length, index tokens) {
+  [[nodiscard]] static index_t needed(const page_list& pages, index_t length, index_t tokens) {
     if (tokens == 0) return 0;
-    const index have = static_cast<index>(pages.size());
-    const index want = (length + tokens + lane_count - 1) / lane_count;
+    const index_t have = static_cast<index_t>(pages.size());
+    const index_t want = (length + tokens + lane_count - 1) / lane_count;
     const bool copies = length % lane_count != 0 && pages.back()->owners > 1;
     return want - have + (copies ? 1 : 0);
   }
 
   /// Makes the positions [length, length + tokens) writable. `room` has been asked before.
-  void extend(page_list& pages, index length, index tokens) {
+  void extend(page_list& pages, index_t length, index_t tokens) {
     if (tokens == 0) return;
     if (length % lane_count != 0 && pages.back()->owners > 1) {
       page<Real>* const own = take();
       own->values = pages.back()->values;
       release(std::exchange(pages.back(), own));
     }
-    while (static_cast<index>(pages.size()) * lane_count < length + tokens) {
+    while (static_cast<index_t>(pages.size()) * lane_count < length + tokens) {
       pages.push_back(take());
     }
   }
 
   /// Gives back what lies behind the first `length` positions.
-  void shrink(page_list& pages, index length) {
-    const index keep = (length + lane_count - 1) / lane_count;
-    while (static_cast<index>(pages.size()) > keep) {
+  void shrink(page_list& pages, index_t length) {
+    const index_t keep = (length + lane_count - 1) / lane_count;
+    while (static_cast<index_t>(pages.size()) > keep) {
       release(pages.back());
       pages.pop_back();
     }
@@ -129,8 +129,8 @@ class kv_cache {
   }
 
   page_layout layout_;
-  index most_ = -1;
-  index in_use_ = 0;
+  index_t most_ = -1;
+  index_t in_use_ = 0;
   std::vector<std::unique_ptr<page<Real>>> all_;
   std::vector<page<Real>*> free_;
 };

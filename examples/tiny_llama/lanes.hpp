@@ -20,9 +20,9 @@
 namespace tiny_llama::inference {
 
 /// Lanes of a block; row strides and panels are multiples of it.
-inline constexpr index lane_count = 16;
+inline constexpr index_t lane_count = 16;
 
-[[nodiscard]] constexpr index padded(index n) {
+[[nodiscard]] constexpr index_t padded(index_t n) {
   return (n + lane_count - 1) / lane_count * lane_count;
 }
 
@@ -33,11 +33,11 @@ using aligned_vector = std::vector<Real, Eigen::aligned_allocator<Real>>;
 template <class Real>
 class lanes {
   using packet = typename Eigen::internal::packet_traits<Real>::type;
-  static constexpr index packet_size = Eigen::internal::unpacket_traits<packet>::size;
+  static constexpr index_t packet_size = Eigen::internal::unpacket_traits<packet>::size;
   static_assert(lane_count % packet_size == 0);
 
  public:
-  static constexpr index registers = lane_count / packet_size;
+  static constexpr index_t registers = lane_count / packet_size;
 
   lanes() = default;
 

@@ -43,7 +43,7 @@ template <class Real>
 class buffer {
  public:
   /// The first rows * cols elements as a matrix; what it holds stays if the size does.
-  [[nodiscard]] matrix_map<Real> as(index rows, index cols) {
+  [[nodiscard]] matrix_map<Real> as(index_t rows, index_t cols) {
     const auto size = static_cast<std::size_t>(rows * cols);
     if (storage_.size() < size) storage_.resize(size);
     return {storage_.data(), rows, cols};
@@ -56,9 +56,9 @@ class buffer {
 /// y = x * scale / sqrt(mean(x^2) + epsilon) for every row; `inverse` keeps the 1 / sqrt(...).
 template <class Real, class X, class Y, class Scale>
 void rms_norm(const X& x, const Scale& scale, Y&& y, std::vector<Real>& inverse) {
-  const index rows = x.rows();
+  const index_t rows = x.rows();
   inverse.resize(static_cast<std::size_t>(rows));
-  for (index i = 0; i < rows; ++i) {
+  for (index_t i = 0; i < rows; ++i) {
     const Real mean = x.row(i).squaredNorm() / static_cast<Real>(x.cols());
     const Real r = Real{1} / std::sqrt(mean + static_cast<Real>(norm_epsilon));
     inverse[static_cast<std::size_t>(i)] = r;
@@ -71,7 +71,7 @@ void rms_norm(const X& x, const Scale& scale, Y&& y, std::vector<Real>& inverse)
 template <class Real, class X, class DY, class DX, class Scale, class DScale>
 void rms_norm_backward(const X& x, const Scale& scale, const std::vector<Real>& inverse,
                        const DY& dy, DX&& dx, DScale&& dscale) {
-  for (index i = 0; i < x.rows(); ++i) {
+  for (index_t i = 0; i < x.rows(); ++i) {
     const Real r = inverse[static_cast<std::size_t>(i)];
     const Real mean =
         (dy.row(i).array() * scale.array() * x.row(i).array()).sum() / static_cast<Real>(x.cols());
@@ -92,9 +92,9 @@ void swiglu(const Gate& gate, const Up& up, Hidden&& hidden) {
 template <class Gate, class Up, class DHidden>
 void swiglu_backward(Gate&& gate, Up&& up, const DHidden& dhidden) {
   using Real = typename std::remove_cvref_t<Gate>::Scalar;
-  for (index i = 0; i < gate.rows(); ++i) {
-    for (index j = 0; j < gate.cols(); j += 64) {
-      const index n = std::min<index>(64, gate.cols() - j);
+  for (index_t i = 0; i < gate.rows(); ++i) {
+    for (index_t j = 0; j < gate.cols(); j += 64) {
+      const index_t n = std::min<index_t>(64, gate.cols() - j);
       using block = Eigen::Array<Real, 1, Eigen::Dynamic, Eigen::RowMajor, 1, 64>;
       auto g = gate.row(i).segment(j, n).array();
       auto u = up.row(i).segment(j, n).array();
@@ -110,8 +110,8 @@ void swiglu_backward(Gate&& gate, Up&& up, const DHidden& dhidden) {
 /// Row i of p becomes the softmax of its first i + 1 elements times scale, and 0 after them.
 template <class Real, class P>
 void causal_softmax(P&& p, Real scale) {
-  const index n = p.rows();
-  for (index i = 0; i < n; ++i) {
+  const index_t n = p.rows();
+  for (index_t i = 0; i < n; ++i) {
     auto row = p.row(i).head(i + 1).array();
     const Real top = row.maxCoeff();
     row = ((row - top) * scale).exp();
@@ -139,7 +139,7 @@ void attend_backward(const strided_map<Real>& q, const strided_map<Real>& k,
                      const strided_map<Real>& v, const strided_map<Real>& dout,
                      strided_map<Real> dq, strided_map<Real> dk, strided_map<Real> dv,
                      buffer<Real>& scratch, buffer<Real>& dscratch) {
-  const index n = q.rows();
+  const index_t n = q.rows();
   const Real scale = Real{1} / std::sqrt(static_cast<Real>(q.cols()));
   auto p = scratch.as(n, n);
   auto dp = dscratch.as(n, n);
@@ -147,7 +147,7 @@ void attend_backward(const strided_map<Real>& q, const strided_map<Real>& k,
   causal_softmax(p, scale);
   dv.noalias() += p.transpose() * dout;
   dp.noalias() = dout * v.transpose();
-  for (index i = 0; i < n; ++i) {
+  for (index_t i = 0; i < n; ++i) {
     const auto row = p.row(i).head(i + 1).array();
     auto drow = dp.row(i).head(i + 1).array();
     const Real mean = (row * drow).sum();

@@ -31,11 +31,11 @@
 namespace tiny_llama {
 
 struct model_options {
-  index max_streams = 1024;  ///< open at once
-  index max_chunk = 4096;    ///< tokens in a call of `forward`, over all chunks
+  index_t max_streams = 1024;  ///< open at once
+  index_t max_chunk = 4096;    ///< tokens in a call of `forward`, over all chunks
   /// Positions the cache holds over all streams, rounded up to pages of 16; 0: no limit of its own.
   /// A stream takes memory as it grows: layers * (kv_dim + padded kv_dim) numbers a position.
-  index cache_tokens = 0;
+  index_t cache_tokens = 0;
   std::vector<token_id> end_tokens = {1, 2};  ///< begin (which ends a story in llama2.c) and end
 };
 
@@ -66,10 +66,10 @@ class model {
     return weights_;
   }
 
-  [[nodiscard]] index vocab_size() const noexcept { return shape().vocab_size; }
-  [[nodiscard]] index context_size() const noexcept { return shape().context_size; }
-  [[nodiscard]] index max_streams() const noexcept { return options_.max_streams; }
-  [[nodiscard]] index max_chunk() const noexcept { return options_.max_chunk; }
+  [[nodiscard]] index_t vocab_size() const noexcept { return shape().vocab_size; }
+  [[nodiscard]] index_t context_size() const noexcept { return shape().context_size; }
+  [[nodiscard]] index_t max_streams() const noexcept { return options_.max_streams; }
+  [[nodiscard]] index_t max_chunk() const noexcept { return options_.max_chunk; }
   [[nodiscard]] bool is_end(token_id t) const {
     return std::ranges::find(options_.end_tokens, t) != options_.end_tokens.end();
   }
@@ -83,7 +83,7 @@ class model {
       }
     }
     idiolect::require<idiolect::backend_error>(
-        static_cast<index>(streams_.size()) < options_.max_streams, "open",
+        static_cast<index_t>(streams_.size()) < options_.max_streams, "open",
         [&] { return "all " + std::to_string(options_.max_streams) + " streams are in use"; });
     streams_.push_back({.open = true});
     return static_cast<idiolect::stream_id>(streams_.size()) - 1;
@@ -104,7 +104,7 @@ class model {
   }
 
   /// Keeps the first n tokens, 0 <= n <= length.
-  void truncate(idiolect::stream_id s, index n) {
+  void truncate(idiolect::stream_id s, index_t n) {
     check(s);
     idiolect::require(n >= 0 && n <= at(s).length, "truncate", [&] {
       return std::to_string(n) + " of " + std::to_string(at(s).length) + " tokens";
@@ -114,7 +114,7 @@ class model {
     at(s).logit_rows = 0;
   }
 
-  [[nodiscard]] index length(idiolect::stream_id s) const {
+  [[nodiscard]] index_t length(idiolect::stream_id s) const {
     check(s);
     return at(s).length;
   }
@@ -128,24 +128,24 @@ class model {
   /// The rows that stream s asked for in the last `forward`: rows x vocab_size.
   [[nodiscard]] idiolect::matrix_view<const Real> logits(idiolect::stream_id s) const {
     check(s);
-    const index stride = weights_->head.outputs();
+    const index_t stride = weights_->head.outputs();
     return {logits_.data() + at(s).first_logits * stride, at(s).logit_rows, vocab_size(), stride};
   }
 
  private:
   struct stream {
     bool open = false;
-    index length = 0;
+    index_t length = 0;
     typename inference::kv_cache<Real>::page_list pages{};
-    index first_logits = 0;  // rows of logits_
-    index logit_rows = 0;
+    index_t first_logits = 0;  // rows of logits_
+    index_t logit_rows = 0;
     bool in_call = false;
   };
 
   // Rows that one thread takes at a time: enough for the weights to be read from the cache rarely.
-  static constexpr index tile_rows = 16;
+  static constexpr index_t tile_rows = 16;
 
-  [[nodiscard]] static index most_pages(const model_options& o) {
+  [[nodiscard]] static index_t most_pages(const model_options& o) {
     return o.cache_tokens > 0 ? inference::padded(o.cache_tokens) / inference::lane_count : -1;
   }
 
@@ -167,8 +167,8 @@ class model {
 
   // Calls f(tile, first, last) for tiles of [0, n).
   template <class F>
-  void for_each_tile(index n, F&& f) const {
-    executor_.bulk((n + tile_rows - 1) / tile_rows, [&](index tile) {
+  void for_each_tile(index_t n, F&& f) const {
+    executor_.bulk((n + tile_rows - 1) / tile_rows, [&](index_t tile) {
       f(tile, tile * tile_rows, std::min(n, (tile + 1) * tile_rows));
     });
   }
@@ -181,7 +181,7 @@ class model {
 
   // Of the current or last call.
   std::vector<inference::row<Real>> rows_;
-  std::vector<index> wanted_;  // the row behind each row of logits
+  std::vector<index_t> wanted_;  // the row behind each row of logits
   inference::row_buffers<Real> buffers_;
   inference::aligned_vector<Real> logits_;
 };
@@ -195,13 +195,13 @@ idiolect::forward_status model<Real, Executor>::forward(std::span<const idiolect
   lay_out(chunks);
   compute();
   for (const auto& c : chunks)
-    at(c.stream).length += static_cast<index>(c.tokens.size());
+    at(c.stream).length += static_cast<index_t>(c.tokens.size());
   return idiolect::forward_status::ok;
 }
 
 template <class Real, idiolect::executor Executor>
 void model<Real, Executor>::check(std::span<const idiolect::chunk> chunks) {
-  index tokens = 0;
+  index_t tokens = 0;
   for (stream& s : streams_)
     s.in_call = false;
   for (const auto& c : chunks) {
@@ -216,9 +216,9 @@ void model<Real, Executor>::check(std::span<const idiolect::chunk> chunks) {
                    std::to_string(c.stream) + " is not in the vocabulary of " +
                    std::to_string(vocab_size());
           },
-          static_cast<index>(i));
+          static_cast<index_t>(i));
     }
-    tokens += static_cast<index>(c.tokens.size());
+    tokens += static_cast<index_t>(c.tokens.size());
   }
   idiolect::require(tokens <= options_.max_chunk, "chunks", [&] {
     return std::to_string(tokens) + " tokens, max_chunk is " + std::to_string(options_.max_chunk);
@@ -227,9 +227,9 @@ void model<Real, Executor>::check(std::span<const idiolect::chunk> chunks) {
 
 template <class Real, idiolect::executor Executor>
 bool model<Real, Executor>::has_room(std::span<const idiolect::chunk> chunks) const {
-  index pages = 0;
+  index_t pages = 0;
   for (const auto& c : chunks) {
-    const auto tokens = static_cast<index>(c.tokens.size());
+    const auto tokens = static_cast<index_t>(c.tokens.size());
     if (at(c.stream).length + tokens > context_size()) return false;
     pages += cache_.needed(at(c.stream).pages, at(c.stream).length, tokens);
   }
@@ -240,24 +240,24 @@ template <class Real, idiolect::executor Executor>
 void model<Real, Executor>::lay_out(std::span<const idiolect::chunk> chunks) {
   rows_.clear();
   wanted_.clear();
-  index longest = 0;
+  index_t longest = 0;
   for (const auto& c : chunks) {
     stream& s = at(c.stream);
-    const auto tokens = static_cast<index>(c.tokens.size());
+    const auto tokens = static_cast<index_t>(c.tokens.size());
     cache_.extend(s.pages, s.length, tokens);
-    s.first_logits = static_cast<index>(wanted_.size());
-    for (index i = 0; i < tokens; ++i) {
+    s.first_logits = static_cast<index_t>(wanted_.size());
+    for (index_t i = 0; i < tokens; ++i) {
       const bool last = i + 1 == tokens;
       if (c.logits == idiolect::want_logits::all ||
           (c.logits == idiolect::want_logits::last && last)) {
-        wanted_.push_back(static_cast<index>(rows_.size()));
+        wanted_.push_back(static_cast<index_t>(rows_.size()));
       }
       rows_.push_back({c.tokens[static_cast<std::size_t>(i)], s.length + i, s.pages.data()});
     }
-    s.logit_rows = static_cast<index>(wanted_.size()) - s.first_logits;
+    s.logit_rows = static_cast<index_t>(wanted_.size()) - s.first_logits;
     longest = std::max(longest, s.length + tokens);
   }
-  const auto rows = static_cast<index>(rows_.size());
+  const auto rows = static_cast<index_t>(rows_.size());
   buffers_.resize(shape(), rows, (rows + tile_rows - 1) / tile_rows, longest);
   const std::size_t numbers = wanted_.size() * static_cast<std::size_t>(weights_->head.outputs());
   if (logits_.size() < numbers) logits_.resize(numbers);
@@ -268,18 +268,18 @@ void model<Real, Executor>::lay_out(std::span<const idiolect::chunk> chunks) {
 template <class Real, idiolect::executor Executor>
 void model<Real, Executor>::compute() {
   const inference::tile_pass<Real> pass(*weights_, cache_.layout(), rows_.data(), buffers_);
-  const auto rows = static_cast<index>(rows_.size());
-  for_each_tile(rows, [&](index, index first, index last) {
+  const auto rows = static_cast<index_t>(rows_.size());
+  for_each_tile(rows, [&](index_t, index_t first, index_t last) {
     pass.embed(first, last);
     pass.project(0, first, last);
   });
-  for (index layer = 0; layer < shape().layers; ++layer) {
-    for_each_tile(rows, [&](index tile, index first, index last) {
+  for (index_t layer = 0; layer < shape().layers; ++layer) {
+    for_each_tile(rows, [&](index_t tile, index_t first, index_t last) {
       pass.transform(layer, first, last, tile);
       if (layer + 1 < shape().layers) pass.project(layer + 1, first, last);
     });
   }
-  for_each_tile(static_cast<index>(wanted_.size()), [&](index, index first, index last) {
+  for_each_tile(static_cast<index_t>(wanted_.size()), [&](index_t, index_t first, index_t last) {
     pass.predict(wanted_.data(), first, last, logits_.data());
   });
 }

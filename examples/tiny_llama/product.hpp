@@ -35,29 +35,29 @@ class packed_matrix {
       outputs_ += padded(part.rows());
     }
     values_.assign(static_cast<std::size_t>(inputs_ * outputs_), Real{0});
-    index first = 0;
+    index_t first = 0;
     for (const auto& part : parts) {
-      for (index j = 0; j < part.rows(); ++j) {
-        const index output = first + j;
+      for (index_t j = 0; j < part.rows(); ++j) {
+        const index_t output = first + j;
         Real* const panel = values_.data() + output / lane_count * (lane_count * inputs_);
-        for (index k = 0; k < inputs_; ++k)
+        for (index_t k = 0; k < inputs_; ++k)
           panel[k * lane_count + output % lane_count] = part(j, k);
       }
       first += padded(part.rows());
     }
   }
 
-  [[nodiscard]] index inputs() const noexcept { return inputs_; }
+  [[nodiscard]] index_t inputs() const noexcept { return inputs_; }
   /// A multiple of 16.
-  [[nodiscard]] index outputs() const noexcept { return outputs_; }
-  [[nodiscard]] index panels() const noexcept { return outputs_ / lane_count; }
-  [[nodiscard]] const Real* panel(index p) const {
+  [[nodiscard]] index_t outputs() const noexcept { return outputs_; }
+  [[nodiscard]] index_t panels() const noexcept { return outputs_ / lane_count; }
+  [[nodiscard]] const Real* panel(index_t p) const {
     return values_.data() + p * lane_count * inputs_;
   }
 
  private:
-  index inputs_ = 0;
-  index outputs_ = 0;
+  index_t inputs_ = 0;
+  index_t outputs_ = 0;
   aligned_vector<Real> values_;
 };
 
@@ -67,27 +67,27 @@ enum class destination { replace, add };
 namespace detail {
 
 /// `Rows` rows by `Panels` panels; every sum is a chain of its own, whatever the two numbers are.
-template <index Rows, index Panels, class Real>
-void product_tile(const Real* x, index x_stride, const Real* panel, index inputs, Real* y,
-                  index y_stride, destination to) {
+template <index_t Rows, index_t Panels, class Real>
+void product_tile(const Real* x, index_t x_stride, const Real* panel, index_t inputs, Real* y,
+                  index_t y_stride, destination to) {
   constexpr auto unrolled = [](auto&& f) {
     [&]<std::size_t... i>(std::index_sequence<i...>) {
-      (f(static_cast<index>(i) / Panels, static_cast<index>(i) % Panels,
+      (f(static_cast<index_t>(i) / Panels, static_cast<index_t>(i) % Panels,
          std::integral_constant<std::size_t, i>{}),
        ...);
     }
     (std::make_index_sequence<static_cast<std::size_t>(Rows * Panels)>{});
   };
   std::array<lanes<Real>, static_cast<std::size_t>(Rows * Panels)> sums;
-  unrolled([&](index, index, auto i) { sums[i] = lanes<Real>(Real{0}); });
-  const index panel_size = lane_count * inputs;
-  for (index k = 0; k < inputs; ++k) {
-    unrolled([&](index row, index p, auto i) {
+  unrolled([&](index_t, index_t, auto i) { sums[i] = lanes<Real>(Real{0}); });
+  const index_t panel_size = lane_count * inputs;
+  for (index_t k = 0; k < inputs; ++k) {
+    unrolled([&](index_t row, index_t p, auto i) {
       sums[i].add_product(lanes<Real>(x[row * x_stride + k]),
                           lanes<Real>::load(panel + p * panel_size + k * lane_count));
     });
   }
-  unrolled([&](index row, index p, auto i) {
+  unrolled([&](index_t row, index_t p, auto i) {
     Real* const place = y + row * y_stride + p * lane_count;
     if (to == destination::add) sums[i] = lanes<Real>::load(place) + sums[i];
     sums[i].store(place);
@@ -96,18 +96,18 @@ void product_tile(const Real* x, index x_stride, const Real* panel, index inputs
 
 /// All whole groups of `Rows` rows, and then what is left in smaller groups. Few rows go through
 /// many panels at once, to have enough independent sums to hide the latency of the multiply-add.
-template <index Rows, index Sums, class Real>
-void product_rows(const Real* x, index x_stride, index rows, const packed_matrix<Real>& w, Real* y,
-                  index y_stride, destination to) {
-  constexpr index panels = Sums / Rows;
-  const index whole = rows / Rows * Rows;
-  const auto tiles = [&]<index Panels>(index p) {  // the panels stay in the cache for all rows
-    for (index i = 0; i < whole; i += Rows) {
+template <index_t Rows, index_t Sums, class Real>
+void product_rows(const Real* x, index_t x_stride, index_t rows, const packed_matrix<Real>& w, Real* y,
+                  index_t y_stride, destination to) {
+  constexpr index_t panels = Sums / Rows;
+  const index_t whole = rows / Rows * Rows;
+  const auto tiles = [&]<index_t Panels>(index_t p) {  // the panels stay in the cache for all rows
+    for (index_t i = 0; i < whole; i += Rows) {
       product_tile<Rows, Panels>(x + i * x_stride, x_stride, w.panel(p), w.inputs(),
                                  y + i * y_stride + p * lane_count, y_stride, to);
     }
   };
-  index p = 0;
+  index_t p = 0;
   for (; p + panels <= w.panels(); p += panels)
     tiles.template operator()<panels>(p);
   for (; p < w.panels(); ++p)
@@ -123,12 +123,12 @@ void product_rows(const Real* x, index x_stride, index rows, const packed_matrix
 /// y = x W^T or y += x W^T for `rows` rows: x is rows x w.inputs(), y rows x w.outputs(), both with
 /// strides of their own. O(rows * inputs * outputs).
 template <class Real>
-void product(const Real* x, index x_stride, index rows, const packed_matrix<Real>& w, Real* y,
-             index y_stride, destination to = destination::replace) {
+void product(const Real* x, index_t x_stride, index_t rows, const packed_matrix<Real>& w, Real* y,
+             index_t y_stride, destination to = destination::replace) {
   // Eight registers for sums leave eight for operands on the smallest machines, and keep two
   // multiply-add units of latency four busy on the largest.
-  constexpr index sums = std::max<index>(1, 8 / lanes<Real>::registers);
-  constexpr index tall = std::min<index>(4, sums);
+  constexpr index_t sums = std::max<index_t>(1, 8 / lanes<Real>::registers);
+  constexpr index_t tall = std::min<index_t>(4, sums);
   detail::product_rows<tall, sums>(x, x_stride, rows, w, y, y_stride, to);
 }
 

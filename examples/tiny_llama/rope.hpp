@@ -20,11 +20,11 @@ class rope_table {
   rope_table() = default;
 
   explicit rope_table(const config& c) : head_size_(c.head_size()) {
-    const index pairs = head_size_ / 2;
+    const index_t pairs = head_size_ / 2;
     cosines_.reserve(static_cast<std::size_t>(c.context_size * pairs));
     sines_.reserve(cosines_.capacity());
-    for (index position = 0; position < c.context_size; ++position) {
-      for (index i = 0; i < pairs; ++i) {
+    for (index_t position = 0; position < c.context_size; ++position) {
+      for (index_t i = 0; i < pairs; ++i) {
         const double exponent = static_cast<double>(2 * i) / static_cast<double>(head_size_);
         const double angle = static_cast<double>(position) * std::pow(rope_base, -exponent);
         cosines_.push_back(static_cast<Real>(std::cos(angle)));
@@ -34,10 +34,10 @@ class rope_table {
   }
 
   /// Turns `heads` consecutive heads at x to their position.
-  void turn(Real* x, index heads, index position) const { apply(x, heads, position, Real{1}); }
+  void turn(Real* x, index_t heads, index_t position) const { apply(x, heads, position, Real{1}); }
 
   /// The inverse, which is also the transpose: how a gradient passes back through `turn`.
-  void turn_back(Real* x, index heads, index position) const {
+  void turn_back(Real* x, index_t heads, index_t position) const {
     apply(x, heads, position, Real{-1});
   }
 
@@ -45,12 +45,12 @@ class rope_table {
   [[nodiscard]] const std::vector<Real>& sines() const noexcept { return sines_; }
 
  private:
-  void apply(Real* x, index heads, index position, Real direction) const {
-    const index pairs = head_size_ / 2;
+  void apply(Real* x, index_t heads, index_t position, Real direction) const {
+    const index_t pairs = head_size_ / 2;
     const Real* cosine = cosines_.data() + position * pairs;
     const Real* sine = sines_.data() + position * pairs;
-    for (index h = 0; h < heads; ++h, x += head_size_) {
-      for (index i = 0; i < pairs; ++i) {
+    for (index_t h = 0; h < heads; ++h, x += head_size_) {
+      for (index_t i = 0; i < pairs; ++i) {
         const Real c = cosine[i];
         const Real s = direction * sine[i];
         const Real a = x[2 * i];
@@ -61,7 +61,7 @@ class rope_table {
     }
   }
 
-  index head_size_ = 0;
+  index_t head_size_ = 0;
   std::vector<Real> cosines_;
   std::vector<Real> sines_;
 };

@@ -56,8 +56,8 @@ class tokenizer {
   /// Raises shape_error for fewer than three pieces or a score that is not a number.
   explicit tokenizer(std::vector<piece> pieces);
 
-  [[nodiscard]] idiolect::index vocab_size() const noexcept {
-    return static_cast<idiolect::index>(pieces_.size());
+  [[nodiscard]] idiolect::index_t vocab_size() const noexcept {
+    return static_cast<idiolect::index_t>(pieces_.size());
   }
   [[nodiscard]] const std::vector<piece>& pieces() const noexcept { return pieces_; }
 
@@ -134,7 +134,7 @@ inline tokenizer::tokenizer(std::vector<piece> pieces) : pieces_(std::move(piece
   byte_of_.reserve(pieces_.size());
   for (std::size_t i = 0; i < pieces_.size(); ++i) {
     idiolect::require(!std::isnan(pieces_[i].score), "pieces", "a score is not a number",
-                      static_cast<idiolect::index>(i));
+                      static_cast<idiolect::index_t>(i));
     ids_.emplace(pieces_[i].bytes, static_cast<token_id>(i));  // the first of equals stays
     byte_of_.push_back(detail::spelled_byte(pieces_[i].bytes));
   }
@@ -288,7 +288,7 @@ inline std::string tokenizer::decode(std::span<const idiolect::token_id> tokens)
 /// Reads a llama2.c tokenizer. `vocab_size` is the model's, or -1 to take as many pieces as there
 /// are. Raises file_error.
 [[nodiscard]] inline tokenizer read_tokenizer(const std::filesystem::path& path,
-                                              idiolect::index vocab_size = -1) {
+                                              idiolect::index_t vocab_size = -1) {
   const std::vector<char> bytes = read_file(path);
   byte_reader in(bytes);
   detail::require_file(in.left() >= 4, path,
@@ -313,7 +313,7 @@ inline std::string tokenizer::decode(std::span<const idiolect::token_id> tokens)
   detail::require_file(pieces.size() >= 3, path,
                        "expected unknown, begin and end at least, found " +
                            std::to_string(pieces.size()) + " pieces");
-  detail::require_file(vocab_size < 0 || static_cast<idiolect::index>(pieces.size()) == vocab_size,
+  detail::require_file(vocab_size < 0 || static_cast<idiolect::index_t>(pieces.size()) == vocab_size,
                        path,
                        "expected the model's " + std::to_string(vocab_size) + " pieces, found " +
                            std::to_string(pieces.size()));

@@ -35,16 +35,16 @@ namespace tiny_llama {
 struct batch {
   std::vector<token_id> tokens;
   std::vector<token_id> targets;  ///< idiolect::ignored_target where nothing is trained
-  std::vector<index> offsets = {0};
+  std::vector<index_t> offsets = {0};
 
-  [[nodiscard]] index rows() const { return static_cast<index>(tokens.size()); }
-  [[nodiscard]] index sequences() const { return static_cast<index>(offsets.size()) - 1; }
+  [[nodiscard]] index_t rows() const { return static_cast<index_t>(tokens.size()); }
+  [[nodiscard]] index_t sequences() const { return static_cast<index_t>(offsets.size()) - 1; }
 
   /// Appends a text: every token but the last is a row, its target the token after it, or none for
   /// targets at positions before `prompt` (which belong to a question and are not trained).
-  void append(std::span<const token_id> text, index prompt = 0) {
+  void append(std::span<const token_id> text, index_t prompt = 0) {
     for (std::size_t i = 0; i + 1 < text.size(); ++i) {
-      const bool trained = static_cast<index>(i) + 1 >= prompt;
+      const bool trained = static_cast<index_t>(i) + 1 >= prompt;
       tokens.push_back(text[i]);
       targets.push_back(trained ? text[i + 1] : idiolect::ignored_target);
     }
@@ -63,20 +63,20 @@ namespace training {
 
 /// Shards of a batch, however many threads there are: enough to keep a desktop busy, few enough
 /// that a copy of the gradient for each does not matter.
-inline constexpr index most_shards = 8;
+inline constexpr index_t most_shards = 8;
 /// A shard has at least this many rows, if the batch has: below, matrix products lose their speed.
-inline constexpr index least_shard_rows = 128;
+inline constexpr index_t least_shard_rows = 128;
 
 /// Ranges of sequences with about the same number of rows: shard s is the sequences
 /// [result[s], result[s + 1]).
-[[nodiscard]] inline std::vector<index> cut_into_shards(std::span<const index> offsets) {
-  const index rows = offsets.back();
-  const index shard_rows = std::max(least_shard_rows, (rows + most_shards - 1) / most_shards);
-  std::vector<index> cuts = {0};
-  index begin = 0;
+[[nodiscard]] inline std::vector<index_t> cut_into_shards(std::span<const index_t> offsets) {
+  const index_t rows = offsets.back();
+  const index_t shard_rows = std::max(least_shard_rows, (rows + most_shards - 1) / most_shards);
+  std::vector<index_t> cuts = {0};
+  index_t begin = 0;
   for (std::size_t s = 1; s < offsets.size(); ++s) {
     if (offsets[s] - begin >= shard_rows || s + 1 == offsets.size()) {
-      cuts.push_back(static_cast<index>(s));
+      cuts.push_back(static_cast<index_t>(s));
       begin = offsets[s];
     }
   }
@@ -92,13 +92,13 @@ inline void check_batch(const config& c, const batch& b) {
                          b.offsets.back() == b.rows() && std::ranges::is_sorted(b.offsets);
   idiolect::require(ascending, "batch", "offsets do not ascend from 0 to the number of tokens");
   for (std::size_t s = 0; s + 1 < b.offsets.size(); ++s) {
-    const index length = b.offsets[s + 1] - b.offsets[s];
+    const index_t length = b.offsets[s + 1] - b.offsets[s];
     idiolect::require(length <= c.context_size, "batch", [&] {
       return "sequence " + std::to_string(s) + " has " + std::to_string(length) +
              " tokens, the context " + std::to_string(c.context_size);
     });
   }
-  for (index i = 0; i < b.rows(); ++i) {
+  for (index_t i = 0; i < b.rows(); ++i) {
     const token_id t = b.tokens[static_cast<std::size_t>(i)];
     idiolect::require<idiolect::target_error>(
         t >= 0 && t < c.vocab_size, "tokens",
@@ -128,11 +128,11 @@ class training_workspace {
   // Calls f(shard, its workspace, its sequences, its rows of the logits) for every shard.
   template <class Executor, class F>
   void for_each_shard(const batch& b, const Executor& executor, F&& f) {
-    executor.bulk(static_cast<index>(cuts_.size()) - 1, [&](index s) {
+    executor.bulk(static_cast<index_t>(cuts_.size()) - 1, [&](index_t s) {
       const auto first = static_cast<std::size_t>(cuts_[static_cast<std::size_t>(s)]);
       const auto last = static_cast<std::size_t>(cuts_[static_cast<std::size_t>(s) + 1]);
-      const index row = b.offsets[first];
-      const index rows = b.offsets[last] - row;
+      const index_t row = b.offsets[first];
+      const index_t rows = b.offsets[last] - row;
       const training::packed sequences{std::span(b.tokens).subspan(static_cast<std::size_t>(row),
                                                                    static_cast<std::size_t>(rows)),
                                        std::span(b.offsets).subspan(first, last - first + 1)};
@@ -142,11 +142,11 @@ class training_workspace {
 
   config shape_{};
   rope_table<Real> rope_;
-  std::vector<index> cuts_;
+  std::vector<index_t> cuts_;
   std::vector<training::shard_workspace<Real>> shards_;
   training::buffer<Real> logits_;
-  index rows_ = 0;
-  index vocab_size_ = 0;
+  index_t rows_ = 0;
+  index_t vocab_size_ = 0;
 };
 
 /// Computes `workspace.logits()` for a batch and keeps what `training_backward` needs. Raises
@@ -165,7 +165,7 @@ void training_forward(const weights<Real>& w, const batch& b, training_workspace
   workspace.rows_ = b.rows();
   workspace.vocab_size_ = w.shape().vocab_size;
   static_cast<void>(workspace.logits());  // allocates before the threads ask for it
-  workspace.for_each_shard(b, executor, [&](index, auto& shard, const auto& sequences, auto z) {
+  workspace.for_each_shard(b, executor, [&](index_t, auto& shard, const auto& sequences, auto z) {
     training::shard_forward(w, workspace.rope_, sequences, shard, z);
   });
 }
@@ -177,7 +177,7 @@ void training_backward(const weights<Real>& w, const batch& b, training_workspac
                        weights<Real>& gradient, const Executor& executor) {
   if (gradient.shape() != w.shape() || gradient.size() == 0) gradient = weights<Real>(w.shape());
   std::ranges::fill(gradient.flat(), Real{0});
-  workspace.for_each_shard(b, executor, [&](index s, auto& shard, const auto& sequences, auto dz) {
+  workspace.for_each_shard(b, executor, [&](index_t s, auto& shard, const auto& sequences, auto dz) {
     weights<Real>& sum = s == 0 ? gradient : shard.gradient;
     if (s > 0 && sum.shape() == w.shape() && sum.size() > 0) {
       std::ranges::fill(sum.flat(), Real{0});
@@ -186,12 +186,12 @@ void training_backward(const weights<Real>& w, const batch& b, training_workspac
     }
     training::shard_backward<Real>(w, workspace.rope_, sequences, shard, dz, sum);
   });
-  constexpr index block = 1 << 14;
-  executor.bulk((gradient.size() + block - 1) / block, [&](index k) {
-    const index end = std::min(gradient.size(), (k + 1) * block);
+  constexpr index_t block = 1 << 14;
+  executor.bulk((gradient.size() + block - 1) / block, [&](index_t k) {
+    const index_t end = std::min(gradient.size(), (k + 1) * block);
     for (std::size_t s = 1; s + 1 < workspace.cuts_.size(); ++s) {
       const Real* const part = workspace.shards_[s].gradient.flat().data();
-      for (index i = k * block; i < end; ++i)
+      for (index_t i = k * block; i < end; ++i)
         gradient.flat().data()[i] += part[i];
     }
   });

@@ -43,11 +43,11 @@ inline constexpr std::array all_tensors = {
     tensor::ffn_down,        tensor::ffn_up,           tensor::final_norm, tensor::head};
 
 struct tensor_shape {
-  index copies;  ///< one for each layer, or 1; 0 for the head of a tied model
-  index rows;
-  index cols;
+  index_t copies;  ///< one for each layer, or 1; 0 for the head of a tied model
+  index_t rows;
+  index_t cols;
 
-  [[nodiscard]] constexpr index size() const { return copies * rows * cols; }
+  [[nodiscard]] constexpr index_t size() const { return copies * rows * cols; }
 };
 
 [[nodiscard]] constexpr tensor_shape shape_of(const config& c, tensor kind) {
@@ -81,8 +81,8 @@ struct tensor_shape {
 }
 
 /// Number of parameters.
-[[nodiscard]] constexpr index parameter_count(const config& c) {
-  index count = 0;
+[[nodiscard]] constexpr index_t parameter_count(const config& c) {
+  index_t count = 0;
   for (const tensor kind : all_tensors)
     count += shape_of(c, kind).size();
   return count;
@@ -105,7 +105,7 @@ class weights {
   /// All zero. Raises shape_error for a configuration that does not fit together.
   explicit weights(const config& shape) : config_(shape) {
     validate(shape);
-    index offset = 0;
+    index_t offset = 0;
     for (const tensor kind : all_tensors) {
       offsets_[static_cast<std::size_t>(kind)] = offset;
       offset += shape_of(shape, kind).size();
@@ -114,34 +114,34 @@ class weights {
   }
 
   [[nodiscard]] const config& shape() const noexcept { return config_; }
-  [[nodiscard]] index size() const noexcept { return static_cast<index>(values_.size()); }
+  [[nodiscard]] index_t size() const noexcept { return static_cast<index_t>(values_.size()); }
 
   /// All parameters, in the order of `tensor`.
   [[nodiscard]] std::span<Real> flat() noexcept { return values_; }
   [[nodiscard]] std::span<const Real> flat() const noexcept { return values_; }
 
   /// Where the first copy of a kind begins in `flat()`.
-  [[nodiscard]] index offset(tensor kind) const noexcept {
+  [[nodiscard]] index_t offset(tensor kind) const noexcept {
     return offsets_[static_cast<std::size_t>(kind)];
   }
 
   /// One matrix of one layer (layer 0 for kinds that have no layers). The head of a tied model is
   /// the embedding itself.
-  [[nodiscard]] idiolect::matrix_view<Real> at(tensor kind, index layer = 0) {
+  [[nodiscard]] idiolect::matrix_view<Real> at(tensor kind, index_t layer = 0) {
     const auto [place, s] = locate(kind, layer);
     return {values_.data() + place, s.rows, s.cols};
   }
-  [[nodiscard]] idiolect::matrix_view<const Real> at(tensor kind, index layer = 0) const {
+  [[nodiscard]] idiolect::matrix_view<const Real> at(tensor kind, index_t layer = 0) const {
     const auto [place, s] = locate(kind, layer);
     return {values_.data() + place, s.rows, s.cols};
   }
 
  private:
   struct location {
-    index place;
+    index_t place;
     tensor_shape shape;
   };
-  [[nodiscard]] location locate(tensor kind, index layer) const {
+  [[nodiscard]] location locate(tensor kind, index_t layer) const {
     if (kind == tensor::head && config_.tied) kind = tensor::token_embedding;
     const tensor_shape s = shape_of(config_, kind);
     idiolect::require(layer >= 0 && layer < s.copies, "layer",
@@ -150,7 +150,7 @@ class weights {
   }
 
   config config_{};
-  std::array<index, all_tensors.size()> offsets_{};
+  std::array<index_t, all_tensors.size()> offsets_{};
   std::vector<Real> values_;
 };
 
@@ -167,7 +167,7 @@ template <class Real = float>
                                            const initialisation& options = {}) {
   weights<Real> w(shape);
   const idiolect::philox draws{seed, 0};
-  const auto normal = [&](index i) {  // Box and Muller, one of the two
+  const auto normal = [&](index_t i) {  // Box and Muller, one of the two
     const auto bits = draws.bits(static_cast<std::uint64_t>(i));
     const double u = (static_cast<double>(bits[0]) + 0.5) * 0x1.0p-32;
     const double v = (static_cast<double>(bits[1]) + 0.5) * 0x1.0p-32;
@@ -181,8 +181,8 @@ template <class Real = float>
     if (kind == tensor::attention_output || kind == tensor::ffn_down) {
       deviation /= std::sqrt(2.0 * static_cast<double>(shape.layers));
     }
-    const index first = w.offset(kind);
-    for (index i = first; i < first + s.size(); ++i) {
+    const index_t first = w.offset(kind);
+    for (index_t i = first; i < first + s.size(); ++i) {
       w.flat()[static_cast<std::size_t>(i)] =
           is_norm(kind) ? Real{1} : static_cast<Real>(deviation * normal(i));
     }

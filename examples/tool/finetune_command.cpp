@@ -132,7 +132,7 @@ void run(finetune_options o) {
     t.after = evaluate(weights, m, t.texts, o.how.overlap, workers, "after: " + t.path);
   }
 
-  index tokens = 0;
+  index_t tokens = 0;
   for (const auto& s : steps) tokens += s.loss.valid;
   auto result = heading("finetune", m);
   result["loss"] = o.how.loss.loss;

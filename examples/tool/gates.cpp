@@ -16,7 +16,7 @@ namespace tool {
 
 namespace {
 
-using idiolect::index;
+using idiolect::index_t;
 using idiolect::token_id;
 using parameter = std::optional<double> gate_choice::*;
 
@@ -79,7 +79,7 @@ struct known_loss {
   const char* name;
   const char* help;
   std::vector<parameter> has;
-  any_gate (*make)(const gate_choice&, double progress, index vocab_size);
+  any_gate (*make)(const gate_choice&, double progress, index_t vocab_size);
 };
 
 const std::vector<known_loss>& known_losses() {
@@ -88,60 +88,60 @@ const std::vector<known_loss>& known_losses() {
       {"sft",
        "w = 1, plain likelihood",
        {},
-       [](const c&, double, index) { return hide(idiolect::nll{}); }},
-      {"dft", "w = p", {}, [](const c&, double, index) { return hide(idiolect::dft{}); }},
+       [](const c&, double, index_t) { return hide(idiolect::nll{}); }},
+      {"dft", "w = p", {}, [](const c&, double, index_t) { return hide(idiolect::dft{}); }},
       {"idft",
        "w = p^gamma, gamma = exp(-phi / beta) clamped (--beta --gamma-min --gamma-max, or "
        "--gamma-form clamp_phi --bound; --warmup --transition)",
        {&c::beta, &c::gamma_min, &c::gamma_max, &c::bound, &c::warmup, &c::transition},
-       [](const c& o, double progress, index) { return hide(make_idft(o, progress)); }},
+       [](const c& o, double progress, index_t) { return hide(make_idft(o, progress)); }},
       {"power",
        "w = p^q where p >= theta (--q --theta)",
        {&c::q, &c::theta},
-       [](const c& o, double, index) {
+       [](const c& o, double, index_t) {
          return hide(idiolect::power{o.q.value_or(1), o.theta.value_or(0)});
        }},
       {"deft",
        "w = p^alpha, alpha = sum of p^2",
        {},
-       [](const c&, double, index) { return hide(idiolect::deft{}); }},
+       [](const c&, double, index_t) { return hide(idiolect::deft{}); }},
       {"eaft",
        "w = (H / h_norm)^alpha (--h-norm in nats, default ln of the vocabulary; --alpha)",
        {&c::h_norm, &c::alpha},
-       [](const c& o, double, index vocab_size) {
+       [](const c& o, double, index_t vocab_size) {
          return hide(idiolect::eaft(o.h_norm.value_or(std::log(static_cast<double>(vocab_size))),
                                     o.alpha.value_or(1)));
        }},
       {"profit",
        "w = 1 where p >= theta (--theta, default 0.1)",
        {&c::theta},
-       [](const c& o, double, index) {
+       [](const c& o, double, index_t) {
          return hide(idiolect::prob_threshold{o.theta.value_or(0.1)});
        }},
       {"phi-mask",
        "w = 1 where phi >= theta (--theta, default -5)",
        {&c::theta},
-       [](const c& o, double, index) {
+       [](const c& o, double, index_t) {
          return hide(idiolect::phi_threshold{o.theta.value_or(-5)});
        }},
       {"talr",
        "w = max(p^(1/t), floor) (--t --floor)",
        {&c::t, &c::floor},
-       [](const c& o, double, index) {
+       [](const c& o, double, index_t) {
          return hide(idiolect::talr{o.t.value_or(1), o.floor.value_or(0.01)});
        }},
       {"chord",
        "w = p (1 - p)",
        {},
-       [](const c&, double, index) { return hide(idiolect::chord{}); }},
+       [](const c&, double, index_t) { return hide(idiolect::chord{}); }},
       {"reverse",
        "w = (1 - p)^gamma (--gamma)",
        {&c::gamma},
-       [](const c& o, double, index) { return hide(idiolect::reverse{o.gamma.value_or(1)}); }},
+       [](const c& o, double, index_t) { return hide(idiolect::reverse{o.gamma.value_or(1)}); }},
       {"endorsement",
        "w = exp(min(phi, 0)), or 1 - that where a record's \"weight\" is negative",
        {},
-       [](const c&, double, index) { return hide(idiolect::endorsement{}); }}};
+       [](const c&, double, index_t) { return hide(idiolect::endorsement{}); }}};
   return all;
 }
 
@@ -153,7 +153,7 @@ std::vector<std::pair<std::string, std::string>> loss_list() {
   return list;
 }
 
-any_gate make_gate(const gate_choice& choice, double progress, index vocab_size, token_id end) {
+any_gate make_gate(const gate_choice& choice, double progress, index_t vocab_size, token_id end) {
   const auto& losses = known_losses();
   const auto loss =
       std::ranges::find(losses, choice.loss, [](const auto& l) { return std::string(l.name); });

@@ -52,6 +52,6 @@ struct gate_choice {
 /// The gate at `progress` in [0, 1] of training. Raises usage_error for a name, a parameter or a
 /// value that makes no sense. `vocab_size` and `end` are the model's.
 [[nodiscard]] any_gate make_gate(const gate_choice& choice, double progress,
-                                 idiolect::index vocab_size, idiolect::token_id end);
+                                 idiolect::index_t vocab_size, idiolect::token_id end);
 
 }  // namespace tool

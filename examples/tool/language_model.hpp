@@ -23,9 +23,9 @@ using language_model = tiny_llama::model<float, executor>;
 struct model_choice {
   std::string model;          ///< llama2.c checkpoint; empty: the default model
   std::string tokenizer;      ///< its vocabulary; empty: the default model's
-  std::optional<index> end;   ///< the token that closes a text, if not what the vocabulary suggests
+  std::optional<index_t> end;   ///< the token that closes a text, if not what the vocabulary suggests
   bool keep_unknown = false;  ///< characters outside the vocabulary become <unk>
-  index threads = 0;          ///< 0: one a processor
+  index_t threads = 0;          ///< 0: one a processor
 };
 
 /// Weights and vocabulary, checked against each other.

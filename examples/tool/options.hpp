@@ -39,9 +39,9 @@ inline void require_range(const std::string& option, double value, double low, d
 /// `--seed`, a number from 0 up. (CLI11 would read -1 as the largest number.)
 inline void add_seed(CLI::App& app, std::uint64_t& seed, const std::string& what,
                      const std::string& group) {
-  app.add_option_function<index>(
+  app.add_option_function<index_t>(
          "--seed",
-         [&seed](const index& given) {
+         [&seed](const index_t& given) {
            require_usage(given >= 0,
                          "--seed: expected a number from 0 up, found " + std::to_string(given));
            seed = static_cast<std::uint64_t>(given);
@@ -136,7 +136,7 @@ inline constexpr const char* input_help =
 /// A sampler's settings, as typed; some commands only ask whether any was given.
 struct sampler_choice {
   std::optional<double> temperature;
-  std::optional<index> top_k;
+  std::optional<index_t> top_k;
   std::optional<double> top_p;
   std::optional<double> min_p;
   bool temperature_last = false;

@@ -163,13 +163,13 @@ record parse_record(const numbered_line& line, const reading& how) {
   if (object.contains("tokens")) {
     r.tokens = token_field(object.at("tokens"), where);
     if (const auto given = object.find("prompt_tokens"); given != object.end()) {
-      const auto most = static_cast<index>(r.tokens.size()) - 1;
+      const auto most = static_cast<index_t>(r.tokens.size()) - 1;
       if (!given->is_number_integer() || *given < 0 || *given > most) {
         fail(where, "expected \"prompt_tokens\" to be an integer from 0 to " +
                         std::to_string(most) + " (one token at least is scored), found " +
                         given->dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 40));
       }
-      if (!how.whole) r.prompt_tokens = std::max<index>(1, given->get<index>());
+      if (!how.whole) r.prompt_tokens = std::max<index_t>(1, given->get<index_t>());
     }
     return r;
   }

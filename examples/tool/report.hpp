@@ -25,7 +25,7 @@ struct scored_text {
   std::vector<scored_sequence> scores;
   std::vector<idiolect::sequence_score> by_sequence;
   idiolect::corpus_summary summary;
-  index longer_than_context = 0;  ///< sequences read in windows
+  index_t longer_than_context = 0;  ///< sequences read in windows
 
   scored_text(std::string from, std::vector<sequence> read, std::vector<scored_sequence> result);
 };

@@ -138,7 +138,7 @@ void run(rewrite_command_options o) {
     throw;
   }
 
-  index left_to_show = o.show;
+  index_t left_to_show = o.show;
   std::string examples;
   for (const auto& line : lines.records()) {
     (is_accepted(line) ? out : rejected).add(line + "\n");

@@ -29,9 +29,9 @@ struct rewrite_command_options {
   bool restart = false;
   bool check = false;
   std::string on_bad_record = "fail";
-  index show = 0;
+  index_t show = 0;
   bool trace = false;
-  index parallel = 32;
+  index_t parallel = 32;
 
   // Those whose default depends on the model are optional.
   std::optional<std::string> delimiter;
@@ -39,7 +39,7 @@ struct rewrite_command_options {
   std::optional<std::string> hint_template;
   std::string hint = "solution";
   std::string analysis_marker;
-  index analysis_budget = 512;
+  index_t analysis_budget = 512;
 
   std::optional<std::string> verifier;
   std::vector<std::string> verifier_arguments;
@@ -52,17 +52,17 @@ struct rewrite_command_options {
   double high = 0.7;
   double lambda = 0.5;
 
-  index tries = 3;
-  index rollouts = 1;
+  index_t tries = 3;
+  index_t rollouts = 1;
   std::uint64_t seed = 0;
   double temperature = 0.3;
   double top_p = 0.95;
-  index top_k = 0;
+  index_t top_k = 0;
   double min_p = 0;
   bool temperature_first = false;
   double rollout_temperature = 1;
   double rollout_top_p = 1;
-  index max_tokens = 512;
+  index_t max_tokens = 512;
 };
 
 /// Says whether a text is an acceptable answer.

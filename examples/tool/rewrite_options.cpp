@@ -22,7 +22,7 @@ namespace tool {
 
 namespace {
 
-using idiolect::index;
+using idiolect::index_t;
 
 /// What the library says of an option, under the name it has here.
 template <class F>

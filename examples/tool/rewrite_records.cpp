@@ -61,9 +61,9 @@ std::string text_field(const json& object, const char* name, const char* other,
   return text;
 }
 
-void check_length(const std::vector<token_id>& prompt, const char* what, index context,
+void check_length(const std::vector<token_id>& prompt, const char* what, index_t context,
                   const std::string& where) {
-  if (static_cast<index>(prompt.size()) < context) return;
+  if (static_cast<index_t>(prompt.size()) < context) return;
   fail(where, std::string("the ") + what + " has " + std::to_string(prompt.size()) +
                   " tokens and leaves no room for an answer in the model's context of " +
                   std::to_string(context));
@@ -97,7 +97,7 @@ source_record parse(std::string_view line, const std::string& where, const loade
   const auto border = both.tokens.begin() + both.first_scored;
   r.prompt.student.assign(both.tokens.begin(), border);
   r.prompt.reference.assign(border, both.tokens.end());
-  const index context = m.weights.shape().context_size;
+  const index_t context = m.weights.shape().context_size;
   check_length(r.prompt.student, "question", context, where);
   if (how.hinted) {
     text.prompt = idiolect::fill_template(how.templates.teacher, r.question, hint);

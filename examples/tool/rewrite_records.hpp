@@ -20,7 +20,7 @@ struct prompting {
   idiolect::hint_content hint = idiolect::hint_content::solution;
   std::string delimiter;
   bool hinted = true;  ///< without hinted tries no teacher prompt is made
-  index analysis_budget = 512;
+  index_t analysis_budget = 512;
 };
 
 /// A record that can be rewritten.

@@ -109,8 +109,8 @@ void rewrite_totals::add(const std::string& text, const std::string& where) {
     ++records_;
     rollout_ += how == "rollout";
     hinted_ += how == "hinted";
-    rollout_tries_ += line.at("rollouts").get<index>();
-    hinted_tries_ += line.at("tries").get<index>();
+    rollout_tries_ += line.at("rollouts").get<index_t>();
+    hinted_tries_ += line.at("tries").get<index_t>();
     before_.add(line, "reference_cll");
     if (how != "rejected") kept_.add(line, "cll");
     if (how == "hinted") kept_hinted_.add(line, "cll");
@@ -138,7 +138,7 @@ json rewrite_totals::as_json() const {
 }
 
 std::string rewrite_totals::table() const {
-  const auto share = [&](index n) {
+  const auto share = [&](index_t n) {
     return std::to_string(n) + " (" +
            percent(records_ > 0 ? static_cast<double>(n) / static_cast<double>(records_) : 0) + ")";
   };
@@ -168,7 +168,7 @@ std::string shown(const std::string& text, const tiny_llama::tokenizer& t) {
   const json line = json::parse(text);
   if (line.at("how") != "hinted") return {};
   constexpr std::size_t width = 96;
-  std::string out = "  line " + std::to_string(line.at("line").get<index>()) + ": " +
+  std::string out = "  line " + std::to_string(line.at("line").get<index_t>()) + ": " +
                     visible(printable(line.at("question").get<std::string>())) + "\n  reference: " +
                     visible(printable(line.at("reference").get<std::string>())) + "\n";
   const auto tokens = line.at("tokens").get<std::vector<token_id>>();

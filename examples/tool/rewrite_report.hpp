@@ -27,13 +27,13 @@ class rewrite_totals {
   /// Raises input_error, naming `where`, for a line that `rewritten_line` did not write.
   void add(const std::string& line, const std::string& where);
 
-  [[nodiscard]] index records() const { return records_; }
+  [[nodiscard]] index_t records() const { return records_; }
   [[nodiscard]] nlohmann::ordered_json as_json() const;
   [[nodiscard]] std::string table() const;
 
  private:
   struct scores {
-    index texts = 0;
+    index_t texts = 0;
     double tokens = 0;
     double phi = 0;
     double nll = 0;
@@ -41,11 +41,11 @@ class rewrite_totals {
     [[nodiscard]] double mean(double sum) const { return tokens > 0 ? sum / tokens : 0; }
   };
 
-  index records_ = 0;
-  index rollout_ = 0;
-  index hinted_ = 0;
-  index rollout_tries_ = 0;
-  index hinted_tries_ = 0;
+  index_t records_ = 0;
+  index_t rollout_ = 0;
+  index_t hinted_ = 0;
+  index_t rollout_tries_ = 0;
+  index_t hinted_tries_ = 0;
   scores before_;       // references
   scores kept_;         // accepted texts
   scores kept_hinted_;  // of them the hinted ones

@@ -95,7 +95,7 @@ void run(sample_options o) {
   std::vector<std::vector<token_id>> prompts;
   for (const record& r : records) {
     prompts.push_back(encode_prompt(m.tokenizer, r, m.how_to_encode(false)));
-    const auto length = static_cast<index>(prompts.back().size());
+    const auto length = static_cast<index_t>(prompts.back().size());
     if (length > model.context_size()) {
       fail(r.where, "expected a prompt of at most the model's " +
                         std::to_string(model.context_size()) + " tokens, found " +

@@ -18,8 +18,8 @@ namespace {
 struct running {
   std::size_t number;  // of the text: the record of its random numbers
   idiolect::stream_id stream;
-  index fed = 0;      // tokens that are in the stream
-  index feeding = 0;  // tokens of the current call
+  index_t fed = 0;      // tokens that are in the stream
+  index_t feeding = 0;  // tokens of the current call
   bool failed = false;
 };
 
@@ -30,11 +30,11 @@ std::vector<sampled_text> sample_all(language_model& model, const executor& work
                                      const sampling& how) {
   const auto total = prompts.size() * static_cast<std::size_t>(how.count);
   std::vector<sampled_text> texts(total);
-  const index streams = std::min({how.streams, model.max_streams(), model.max_chunk()});
+  const index_t streams = std::min({how.streams, model.max_streams(), model.max_chunk()});
   progress line("sampling", static_cast<std::int64_t>(total), "texts");
 
   const auto drawn = [&](const sampled_text& t) {
-    return static_cast<index>(t.tokens.size()) - t.prompt_tokens;
+    return static_cast<index_t>(t.tokens.size()) - t.prompt_tokens;
   };
   // Draws the next token of a text from the last row of its logits.
   const auto draw = [&](running& r) {
@@ -66,19 +66,19 @@ std::vector<sampled_text> sample_all(language_model& model, const executor& work
   std::vector<running> active;
   std::vector<idiolect::chunk> chunks;
   for (std::size_t next = 0; next < total || !active.empty();) {
-    for (; next < total && static_cast<index>(active.size()) < streams; ++next) {
+    for (; next < total && static_cast<index_t>(active.size()) < streams; ++next) {
       texts[next].tokens = prompts[next / static_cast<std::size_t>(how.count)];
-      texts[next].prompt_tokens = static_cast<index>(texts[next].tokens.size());
+      texts[next].prompt_tokens = static_cast<index_t>(texts[next].tokens.size());
       active.push_back({next, model.open()});
     }
     chunks.clear();
-    index room = model.max_chunk();
+    index_t room = model.max_chunk();
     for (std::size_t i = 0; i < active.size(); ++i) {
       running& r = active[i];
       const auto& tokens = texts[r.number].tokens;
       // One token for each text behind this one stays reserved.
-      const auto reserved = static_cast<index>(active.size() - i) - 1;
-      r.feeding = std::min(static_cast<index>(tokens.size()) - r.fed, room - reserved);
+      const auto reserved = static_cast<index_t>(active.size() - i) - 1;
+      r.feeding = std::min(static_cast<index_t>(tokens.size()) - r.fed, room - reserved);
       room -= r.feeding;
       chunks.push_back({r.stream,
                         std::span(tokens).subspan(static_cast<std::size_t>(r.fed),
@@ -89,10 +89,10 @@ std::vector<sampled_text> sample_all(language_model& model, const executor& work
       throw input_error("the model could not go on: no room for " + std::to_string(active.size()) +
                         " streams; try --streams 1");
     }
-    workers.bulk(static_cast<index>(active.size()), [&](index i) {
+    workers.bulk(static_cast<index_t>(active.size()), [&](index_t i) {
       running& r = active[static_cast<std::size_t>(i)];
       r.fed += r.feeding;
-      if (r.fed == static_cast<index>(texts[r.number].tokens.size())) draw(r);
+      if (r.fed == static_cast<index_t>(texts[r.number].tokens.size())) draw(r);
     });
     if (std::ranges::any_of(active, &running::failed)) {
       throw input_error(

@@ -19,9 +19,9 @@ namespace tool {
 struct sampling {
   idiolect::sampler_options sampler;
   std::uint64_t seed = 0;
-  index count = 1;       ///< texts for each prompt
-  index max_tokens = 0;  ///< drawn for a text, at most; 0: until the context is full
-  index streams = 64;    ///< texts at once
+  index_t count = 1;       ///< texts for each prompt
+  index_t max_tokens = 0;  ///< drawn for a text, at most; 0: until the context is full
+  index_t streams = 64;    ///< texts at once
 };
 
 /// Why a text ends.
@@ -30,7 +30,7 @@ enum class finish { end, length, context };
 /// Prompt and drawn tokens, the end token among them if it was drawn.
 struct sampled_text {
   std::vector<token_id> tokens;
-  index prompt_tokens = 0;
+  index_t prompt_tokens = 0;
   finish why = finish::end;
 };
 

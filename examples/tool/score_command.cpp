@@ -26,12 +26,12 @@ struct score_options {
   double temperature = 1;
   sampler_choice sampler;
   bool with_end = false;
-  std::optional<index> overlap;
+  std::optional<index_t> overlap;
   scoring how;
   idiolect::bootstrap_options bootstrap;
 };
 
-std::string window_note(const scored_text& t, index context, index overlap) {
+std::string window_note(const scored_text& t, index_t context, index_t overlap) {
   if (t.longer_than_context == 0) return {};
   return printable(t.name) + ": " + counted(t.longer_than_context, "sequence") +
          (t.longer_than_context == 1 ? " is" : " are") + " longer than the context of " +

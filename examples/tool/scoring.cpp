@@ -24,22 +24,22 @@ struct job {
   std::vector<token_score>* scores;
   window rows;
   idiolect::stream_id stream = -1;
-  index done = 0;  // rows of the window
+  index_t done = 0;  // rows of the window
 
-  [[nodiscard]] index next_row() const { return rows.first + done; }
+  [[nodiscard]] index_t next_row() const { return rows.first + done; }
 
   /// The first row of the window whose prediction is scored.
-  [[nodiscard]] index first_wanted() const {
+  [[nodiscard]] index_t first_wanted() const {
     return std::max(rows.first + rows.repeated, text->first_scored - 1);
   }
 };
 
 /// Scores the tokens that the last `count` rows predict, as far as they are wanted here.
-void take_scores(const job& j, index count, const language_model& model, const executor& workers,
+void take_scores(const job& j, index_t count, const language_model& model, const executor& workers,
                  const idiolect::score_options& options) {
-  const index begin = j.next_row();
-  const index end = begin + count;
-  const index first = std::clamp(j.first_wanted(), begin, end);
+  const index_t begin = j.next_row();
+  const index_t end = begin + count;
+  const index_t first = std::clamp(j.first_wanted(), begin, end);
   if (first == end) return;
   const auto logits = model.logits(j.stream).block(first - begin, end - first);
   const auto targets =
@@ -50,13 +50,13 @@ void take_scores(const job& j, index count, const language_model& model, const e
 }
 
 std::deque<job> plan(std::span<const sequence> sequences, std::vector<scored_sequence>& results,
-                     index context, index overlap) {
+                     index_t context, index_t overlap) {
   std::deque<job> jobs;
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     const sequence& s = sequences[i];
     results[i].tokens.resize(static_cast<std::size_t>(s.scored()));
-    const auto windows = cut_windows(static_cast<index>(s.tokens.size()), context, overlap);
-    results[i].windows = static_cast<index>(windows.size());
+    const auto windows = cut_windows(static_cast<index_t>(s.tokens.size()), context, overlap);
+    results[i].windows = static_cast<index_t>(windows.size());
     for (const window& w : windows) {
       const job j{&s, &results[i].tokens, w};
       if (w.first + w.rows > j.first_wanted()) jobs.push_back(j);
@@ -70,8 +70,8 @@ std::deque<job> plan(std::span<const sequence> sequences, std::vector<scored_seq
 std::vector<scored_sequence> score_all(language_model& model, const executor& workers,
                                        std::span<const sequence> sequences, const scoring& how,
                                        const std::string& label) {
-  const index context = model.context_size();
-  const index overlap = how.overlap.value_or(context / 2);
+  const index_t context = model.context_size();
+  const index_t overlap = how.overlap.value_or(context / 2);
   require_usage(overlap >= 0 && overlap < context,
                 "--overlap: expected a number of tokens from 0 to " + std::to_string(context - 1) +
                     " (the model's context is " + std::to_string(context) + "), found " +
@@ -80,27 +80,27 @@ std::vector<scored_sequence> score_all(language_model& model, const executor& wo
 
   std::vector<scored_sequence> results(sequences.size());
   auto waiting = plan(sequences, results, context, overlap);
-  index rows = 0;
+  index_t rows = 0;
   for (const job& j : waiting) rows += j.rows.rows;
   progress line(label, rows, "tokens");
 
   // No more than 64 MiB of logits at a time, and what the model takes in one call.
-  const index most_rows =
-      std::min(model.max_chunk(), std::max<index>(1, (index{1} << 24) / model.vocab_size()));
-  const index streams = std::min({how.streams, model.max_streams(), most_rows});
-  const index chunk_rows = std::min(how.chunk, most_rows / streams);
+  const index_t most_rows =
+      std::min(model.max_chunk(), std::max<index_t>(1, (index_t{1} << 24) / model.vocab_size()));
+  const index_t streams = std::min({how.streams, model.max_streams(), most_rows});
+  const index_t chunk_rows = std::min(how.chunk, most_rows / streams);
 
   std::vector<job> active;
   std::vector<idiolect::chunk> chunks;
   while (!waiting.empty() || !active.empty()) {
-    while (!waiting.empty() && static_cast<index>(active.size()) < streams) {
+    while (!waiting.empty() && static_cast<index_t>(active.size()) < streams) {
       active.push_back(waiting.front());
       active.back().stream = model.open();
       waiting.pop_front();
     }
     chunks.clear();
     for (const job& j : active) {
-      const index count = std::min(chunk_rows, j.rows.rows - j.done);
+      const index_t count = std::min(chunk_rows, j.rows.rows - j.done);
       const bool scored = j.next_row() + count > j.first_wanted();
       chunks.push_back(
           {j.stream,
@@ -112,9 +112,9 @@ std::vector<scored_sequence> score_all(language_model& model, const executor& wo
       throw input_error("the model could not go on: no room for " + std::to_string(active.size()) +
                         " streams; try --streams 1");
     }
-    index advanced = 0;
+    index_t advanced = 0;
     for (std::size_t i = 0; i < active.size(); ++i) {
-      const auto count = static_cast<index>(chunks[i].tokens.size());
+      const auto count = static_cast<index_t>(chunks[i].tokens.size());
       take_scores(active[i], count, model, workers, how.tokens);
       active[i].done += count;
       advanced += count;

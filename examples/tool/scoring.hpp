@@ -20,15 +20,15 @@ namespace tool {
 /// How sequences go through the model. None of it but `tokens` and `overlap` changes a score.
 struct scoring {
   idiolect::score_options tokens;
-  std::optional<index> overlap;  ///< of windows, in tokens; default: half of the context
-  index streams = 16;            ///< sequences at once
-  index chunk = 128;             ///< tokens of a sequence in one call, at most
+  std::optional<index_t> overlap;  ///< of windows, in tokens; default: half of the context
+  index_t streams = 16;            ///< sequences at once
+  index_t chunk = 128;             ///< tokens of a sequence in one call, at most
 };
 
 /// The scores of one sequence: tokens[k] belongs to position first_scored + k.
 struct scored_sequence {
   std::vector<idiolect::token_score> tokens;
-  index windows = 1;  ///< it was read in; more than one: longer than the context
+  index_t windows = 1;  ///< it was read in; more than one: longer than the context
 };
 
 /// Raises usage_error for options that do not fit the model. Shows its progress as `label`.

@@ -66,7 +66,7 @@ sequence encode(const tokenizer& t, const record& r, const encoding& how) {
     s.first_scored = r.prompt_tokens;
   } else {
     s.tokens = encode_prompt(t, r, how);
-    s.first_scored = static_cast<index>(s.tokens.size());
+    s.first_scored = static_cast<index_t>(s.tokens.size());
     append(t, r.text, r, how, !r.prompt.empty(), s.tokens);
   }
   if (how.add_end && s.tokens.back() != how.end) s.tokens.push_back(how.end);

@@ -18,10 +18,10 @@ namespace tool {
 struct sequence {
   std::string where;
   std::vector<token_id> tokens;
-  index first_scored = 1;
+  index_t first_scored = 1;
   double weight = 1;
 
-  [[nodiscard]] index scored() const { return static_cast<index>(tokens.size()) - first_scored; }
+  [[nodiscard]] index_t scored() const { return static_cast<index_t>(tokens.size()) - first_scored; }
 };
 
 /// How records become tokens. A prompt and its completion are encoded one after the other, as a

@@ -24,7 +24,7 @@ std::vector<token_id> prompt_of(const sequence& s) {
 }
 
 /// What follows the last delimiter in the text of `tokens` from `first` on; empty without one.
-std::string answer_in(const std::vector<token_id>& tokens, index first, const loaded_model& like,
+std::string answer_in(const std::vector<token_id>& tokens, index_t first, const loaded_model& like,
                       const std::string& delimiter) {
   std::string text;
   for (auto i = static_cast<std::size_t>(first); i < tokens.size(); ++i) {
@@ -35,7 +35,7 @@ std::string answer_in(const std::vector<token_id>& tokens, index first, const lo
   return std::string(stripped(std::string_view(text).substr(place + delimiter.size())));
 }
 
-double share(index part, index whole) {
+double share(index_t part, index_t whole) {
   return static_cast<double>(part) / static_cast<double>(whole);
 }
 
@@ -95,7 +95,7 @@ answer_figures answer_all(const tiny_llama::weights<float>& weights, const loade
   if (prompts.empty()) return f;
   language_model model = like.open(weights, workers);
   const auto given = sample_all(model, workers, prompts, how);
-  f.asked = static_cast<index>(given.size());
+  f.asked = static_cast<index_t>(given.size());
   for (std::size_t i = 0; i < given.size(); ++i) {
     f.ended += given[i].why == finish::end;
     f.right += answer_in(given[i].tokens, given[i].prompt_tokens, like, delimiter) == expected[i];

@@ -18,9 +18,9 @@ namespace tool {
 
 /// Greedy answers to the prompts of a text.
 struct answer_figures {
-  index asked = 0;
-  index right = 0;  ///< what follows the delimiter is what follows it in the text
-  index ended = 0;  ///< closed by the end token
+  index_t asked = 0;
+  index_t right = 0;  ///< what follows the delimiter is what follows it in the text
+  index_t ended = 0;  ///< closed by the end token
 };
 
 /// A model's figures for a text.

@@ -30,17 +30,17 @@ struct tour_options {
   std::string eval;
   std::string json;
   std::string answer_after;
-  std::optional<index> steps;
-  index batch = 16;
+  std::optional<index_t> steps;
+  index_t batch = 16;
   std::vector<double> rates = {3e-5, 1e-4};
-  index limit = 400;
+  index_t limit = 400;
   std::uint64_t seed = 0;
 };
 
 /// Longer texts are cut off: a tour is short.
-constexpr index longest_text = 256;
+constexpr index_t longest_text = 256;
 /// Tokens that each training shows, unless the number of steps is given.
-constexpr index training_tokens = 100'000;
+constexpr index_t training_tokens = 100'000;
 
 /// A text file of stories or paragraphs is more than one sequence.
 reading read_as(const tour_options& o, const std::string& path) {
@@ -55,14 +55,14 @@ reading read_as(const tour_options& o, const std::string& path) {
 
 std::vector<sequence> read_texts(const tour_options& o, const loaded_model& m,
                                  const std::string& path, std::size_t least) {
-  const index longest = std::min(longest_text, m.weights.shape().context_size) + 1;
+  const index_t longest = std::min(longest_text, m.weights.shape().context_size) + 1;
   std::vector<sequence> texts;
   for (const record& r : read_records(path, read_as(o, path))) {
-    if (static_cast<index>(texts.size()) == o.limit) break;
+    if (static_cast<index_t>(texts.size()) == o.limit) break;
     sequence s = encode(m.tokenizer, r, m.how_to_encode(true));
     if (s.first_scored >= longest) continue;
     s.tokens.resize(
-        static_cast<std::size_t>(std::min(longest, static_cast<index>(s.tokens.size()))));
+        static_cast<std::size_t>(std::min(longest, static_cast<index_t>(s.tokens.size()))));
     texts.push_back(std::move(s));
   }
   if (texts.size() < least) {
@@ -134,14 +134,14 @@ void run(tour_options o) {
   std::vector<sequence> trained;
   std::vector<sequence> held_out;
   if (!o.eval.empty()) held_out = read_texts(o, m, o.eval, 1);
-  index tokens = 0;
+  index_t tokens = 0;
   for (std::size_t i = 0; i < foreign.size(); ++i) {
     (o.eval.empty() && i % 4 == 3 ? held_out : trained).push_back(foreign[i]);
-    tokens += static_cast<index>(foreign[i].tokens.size());
+    tokens += static_cast<index_t>(foreign[i].tokens.size());
   }
-  const index step_tokens =
-      std::max<index>(1, how.batch * tokens / static_cast<index>(foreign.size()));
-  how.steps = o.steps.value_or(std::clamp<index>(training_tokens / step_tokens, 10, 120));
+  const index_t step_tokens =
+      std::max<index_t>(1, how.batch * tokens / static_cast<index_t>(foreign.size()));
+  how.steps = o.steps.value_or(std::clamp<index_t>(training_tokens / step_tokens, 10, 120));
   const auto figures = [&](const std::string& label, const tiny_llama::weights<float>& weights,
                            const std::vector<sequence>& texts) {
     return tour_figures{evaluate(weights, m, texts, {}, workers, label),

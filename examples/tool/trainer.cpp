@@ -26,14 +26,14 @@ namespace {
 struct item {
   const sequence* text;
   window rows;
-  index first_trained;
+  index_t first_trained;
 };
 
-std::vector<item> cut(const std::vector<sequence>& texts, index context, index overlap) {
+std::vector<item> cut(const std::vector<sequence>& texts, index_t context, index_t overlap) {
   std::vector<item> items;
   for (const sequence& s : texts) {
-    for (const window& w : cut_windows(static_cast<index>(s.tokens.size()), context, overlap)) {
-      const index first = std::max(w.first + w.repeated, s.first_scored - 1);
+    for (const window& w : cut_windows(static_cast<index_t>(s.tokens.size()), context, overlap)) {
+      const index_t first = std::max(w.first + w.repeated, s.first_scored - 1);
       if (first < w.first + w.rows) items.push_back({&s, w, first});
     }
   }
@@ -76,7 +76,7 @@ struct weighted_batch {
   std::vector<float> weights;
 
   void append(const item& it) {
-    for (index r = it.rows.first; r < it.rows.first + it.rows.rows; ++r) {
+    for (index_t r = it.rows.first; r < it.rows.first + it.rows.rows; ++r) {
       const auto i = static_cast<std::size_t>(r);
       rows.tokens.push_back(it.text->tokens[i]);
       rows.targets.push_back(r < it.first_trained ? idiolect::ignored_target
@@ -100,7 +100,7 @@ void validate(const training& how, const tiny_llama::config& shape, token_id end
   require_usage(o.max_norm >= 0 && std::isfinite(o.max_norm),
                 "--clip: expected a number from 0 up (0: no clipping)");
   require_usage(how.rate_warmup >= 0, "--lr-warmup: expected a number of steps from 0");
-  const index overlap = how.overlap.value_or(0);
+  const index_t overlap = how.overlap.value_or(0);
   require_usage(overlap >= 0 && overlap < shape.context_size,
                 "--overlap: expected a number of tokens from 0 to " +
                     std::to_string(shape.context_size - 1) + ", found " + std::to_string(overlap));
@@ -112,8 +112,8 @@ std::vector<step_report> train(tiny_llama::weights<float>& weights,
                                const training& how, const executor& workers,
                                const std::string& label) {
   validate(how, weights.shape(), end);
-  const index context = weights.shape().context_size;
-  const index overlap = how.overlap.value_or(context / 2);
+  const index_t context = weights.shape().context_size;
+  const index_t overlap = how.overlap.value_or(context / 2);
   const auto items = cut(texts, context, overlap);
   if (items.empty()) throw input_error("there is no token to train on");
 
@@ -126,12 +126,12 @@ std::vector<step_report> train(tiny_llama::weights<float>& weights,
   std::vector<step_report> steps;
   progress line(label, how.steps, "steps");
   const auto begin = std::chrono::steady_clock::now();
-  index tokens = 0;
+  index_t tokens = 0;
   weighted_batch batch;
-  for (index step = 0; step < how.steps; ++step) {
+  for (index_t step = 0; step < how.steps; ++step) {
     batch.rows.clear();
     batch.weights.clear();
-    for (index i = 0; i < how.batch; ++i) batch.append(items[source.next()]);
+    for (index_t i = 0; i < how.batch; ++i) batch.append(items[source.next()]);
 
     // Progress runs from 0 at the first step to 1 at the last.
     const double done =
@@ -172,7 +172,7 @@ std::vector<step_report> train(tiny_llama::weights<float>& weights,
 }
 
 text_figures evaluate(const tiny_llama::weights<float>& weights, const loaded_model& like,
-                      std::span<const sequence> texts, const std::optional<index>& overlap,
+                      std::span<const sequence> texts, const std::optional<index_t>& overlap,
                       const executor& workers, const std::string& label) {
   language_model model = like.open(weights, workers);
   scoring how;

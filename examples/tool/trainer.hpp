@@ -24,13 +24,13 @@ namespace tool {
 
 struct training {
   gate_choice loss;
-  index steps = 100;
-  index batch = 16;  ///< sequences, or windows of long ones, in a step
+  index_t steps = 100;
+  index_t batch = 16;  ///< sequences, or windows of long ones, in a step
   tiny_llama::adamw_options optimiser{.learning_rate = 1e-4};
   bool cosine = false;           ///< the rate falls to 0 along half a cosine; else it is constant
-  index rate_warmup = 0;         ///< steps over which the rate rises
+  index_t rate_warmup = 0;         ///< steps over which the rate rises
   bool sequence_mean = false;    ///< every sequence counts the same; else every token
-  std::optional<index> overlap;  ///< of windows, as for scoring
+  std::optional<index_t> overlap;  ///< of windows, as for scoring
   std::uint64_t seed = 0;        ///< of the order of the texts
 };
 
@@ -40,7 +40,7 @@ void validate(const training& how, const tiny_llama::config& shape, token_id end
 
 /// What happened in a step.
 struct step_report {
-  index step;
+  index_t step;
   idiolect::loss_report loss;
   double gradient_norm;
   double rate;
@@ -56,13 +56,13 @@ struct step_report {
 /// A text under a model. `end_prob` is the mean probability of the end token where a text ends.
 struct text_figures {
   idiolect::sequence_score score;
-  index ends = 0;
+  index_t ends = 0;
   double end_prob = 0;
 };
 
 [[nodiscard]] text_figures evaluate(const tiny_llama::weights<float>& weights,
                                     const loaded_model& like, std::span<const sequence> texts,
-                                    const std::optional<index>& overlap, const executor& workers,
+                                    const std::optional<index_t>& overlap, const executor& workers,
                                     const std::string& label);
 
 }  // namespace tool

@@ -13,24 +13,24 @@
 
 namespace tool {
 
-using idiolect::index;
+using idiolect::index_t;
 
 /// Rows [first, first + rows) of a sequence; row i holds token i and predicts token i + 1. The
 /// first `repeated` rows were read by the window before.
 struct window {
-  index first;
-  index rows;
-  index repeated;
+  index_t first;
+  index_t rows;
+  index_t repeated;
 };
 
 /// Windows over the rows of a sequence of `tokens` tokens, for a model that holds `context` rows;
 /// 0 <= overlap < context.
-[[nodiscard]] inline std::vector<window> cut_windows(index tokens, index context, index overlap) {
+[[nodiscard]] inline std::vector<window> cut_windows(index_t tokens, index_t context, index_t overlap) {
   std::vector<window> windows;
-  const index rows = tokens - 1;
-  for (index done = 0; done < rows;) {
-    const index repeated = std::min(done, overlap);
-    const index count = std::min(context, rows - done + repeated);
+  const index_t rows = tokens - 1;
+  for (index_t done = 0; done < rows;) {
+    const index_t repeated = std::min(done, overlap);
+    const index_t count = std::min(context, rows - done + repeated);
     windows.push_back({done - repeated, count, repeated});
     done += count - repeated;
   }

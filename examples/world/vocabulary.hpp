@@ -13,7 +13,7 @@
 
 namespace world {
 
-using idiolect::index;
+using idiolect::index_t;
 using idiolect::token_id;
 
 inline constexpr token_id unknown_token = 0;  ///< piece `<unk>`; no text of the world has it
@@ -24,7 +24,7 @@ inline constexpr char end_character = '$';
 /// The characters of tokens 3, 4, ...: layout, operations, digits, and the letters in use.
 inline constexpr std::string_view characters = "\n H>=;,&+#^0123456789ceghkmnoprstuw";
 inline constexpr token_id first_character = 3;
-inline constexpr index vocab_size = first_character + static_cast<index>(characters.size());
+inline constexpr index_t vocab_size = first_character + static_cast<index_t>(characters.size());
 
 /// The pieces of tokens 3, 4, ... as strings, as a tokenizer file wants them.
 [[nodiscard]] inline std::vector<std::string> character_pieces() {

@@ -25,8 +25,8 @@
 namespace idiolect::test {
 namespace {
 
-constexpr index rows = 300;  // 100 chunks of three
-constexpr index cols = 333;
+constexpr index_t rows = 300;  // 100 chunks of three
+constexpr index_t cols = 333;
 
 bool same_number(double a, double b) {
   return std::memcmp(&a, &b, sizeof a) == 0;
@@ -57,7 +57,7 @@ struct batch {
   explicit batch(std::uint64_t seed)
       : logits(gaussian_matrix<T>(rows, cols, 2, seed)), targets(random_targets(rows, cols, seed)) {
     random_source random(seed);
-    for (index i = 0; i < rows; ++i) weights.push_back(static_cast<float>(random.uniform(-1, 2)));
+    for (index_t i = 0; i < rows; ++i) weights.push_back(static_cast<float>(random.uniform(-1, 2)));
     targets[17] = -100;
     logits[static_cast<std::size_t>(205 * cols + 3)] = store<T>(not_a_number);
   }
@@ -77,14 +77,14 @@ struct batch {
 
 /// Every index once, in an order that changes with each call.
 any_executor shuffled(std::uint64_t seed) {
-  return {[seed](index n, const std::function<void(index)>& f) {
+  return {[seed](index_t n, const std::function<void(index_t)>& f) {
     random_source random(seed + static_cast<std::uint64_t>(n));
-    std::vector<index> order(static_cast<std::size_t>(n));
-    std::iota(order.begin(), order.end(), index{0});
+    std::vector<index_t> order(static_cast<std::size_t>(n));
+    std::iota(order.begin(), order.end(), index_t{0});
     for (std::size_t i = order.size(); i > 1; --i) {
-      std::swap(order[i - 1], order[static_cast<std::size_t>(random.below(static_cast<index>(i)))]);
+      std::swap(order[i - 1], order[static_cast<std::size_t>(random.below(static_cast<index_t>(i)))]);
     }
-    for (const index i : order) f(i);
+    for (const index_t i : order) f(i);
   }};
 }
 
@@ -123,7 +123,7 @@ TEST_CASE("policies take executors as they are") {
   const thread_executor pool(3);
   check(cpu{pool});
   check(cpu{serial_executor{}});
-  check(cpu{executor_from{[&](index n, auto&& f) { pool.bulk(n, f); }}});
+  check(cpu{executor_from{[&](index_t n, auto&& f) { pool.bulk(n, f); }}});
   STATIC_REQUIRE(sizeof(cpu<>) == 1);
   STATIC_REQUIRE(training_backend<cpu<thread_executor>>);
   STATIC_REQUIRE(training_backend<reference<thread_executor>>);
@@ -135,7 +135,7 @@ TEMPLATE_TEST_CASE("a row does not depend on its batch", "", cpu_float, cpu_half
   const batch<T> b(83);
   const auto [report, gradient] = b.run(TestType::backend());
   bool same = true;
-  for (const index i : {0, 1, 16, 128, 299}) {
+  for (const index_t i : {0, 1, 16, 128, 299}) {
     const auto k = static_cast<std::size_t>(i);
     const std::vector<T> row(b.logits.begin() + i * cols, b.logits.begin() + (i + 1) * cols);
     std::vector<T> dz(row.size());

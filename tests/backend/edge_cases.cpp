@@ -33,8 +33,8 @@ outcome<typename Cell::scalar> run(const std::vector<typename Cell::scalar>& log
                                    const std::vector<token_id>& targets, const Loss& f = {},
                                    const loss_options& options = {}, double before = not_a_number) {
   using T = typename Cell::scalar;
-  const auto rows = static_cast<index>(targets.size());
-  const index cols = rows > 0 ? static_cast<index>(logits.size()) / rows : 7;
+  const auto rows = static_cast<index_t>(targets.size());
+  const index_t cols = rows > 0 ? static_cast<index_t>(logits.size()) / rows : 7;
   outcome<T> r;
   r.gradient.assign(logits.size(), store<T>(before));
   r.report = loss_and_gradient(Cell::backend(), matrix_view<const T>(logits.data(), rows, cols),
@@ -43,8 +43,8 @@ outcome<typename Cell::scalar> run(const std::vector<typename Cell::scalar>& log
 }
 
 template <class T>
-bool all_equal(const T* x, index n, double value) {
-  for (index i = 0; i < n; ++i) {
+bool all_equal(const T* x, index_t n, double value) {
+  for (index_t i = 0; i < n; ++i) {
     const auto v = static_cast<double>(load(x[i]));
     if (std::isnan(value) ? !std::isnan(v) : v != value) return false;
   }
@@ -52,14 +52,14 @@ bool all_equal(const T* x, index n, double value) {
 }
 
 template <class T>
-std::vector<T> part(const std::vector<T>& x, index first, index count) {
+std::vector<T> part(const std::vector<T>& x, index_t first, index_t count) {
   return {x.begin() + first, x.begin() + first + count};
 }
 
 /// Five rows of which the second and the fourth are `bad`; the second is ignored.
 template <class T>
 std::vector<T> with_bad_rows(const row_values& bad) {
-  const auto cols = static_cast<index>(bad.size());
+  const auto cols = static_cast<index_t>(bad.size());
   row_values all;
   for (int i = 0; i < 5; ++i) {
     const auto row = i % 2 == 1 ? bad : gaussian_row(cols, 2, static_cast<std::uint64_t>(i) + 60);
@@ -100,10 +100,10 @@ TEMPLATE_TEST_CASE("a masked logit contributes nothing and has no gradient", "",
   using T = typename TestType::scalar;
   using A = typename TestType::accumulator;
   // Masked: the first, one within, the last, all of the CPU backend's first block; all but one.
-  for (const index prefix : {1, 3, 2048, 2600}) {
-    const index cols = 2700;
+  for (const index_t prefix : {1, 3, 2048, 2600}) {
+    const index_t cols = 2700;
     row_values with = gaussian_row(cols, 2, 52), without;
-    for (index i = 0; i < prefix; ++i) with[static_cast<std::size_t>(i)] = -infinity;
+    for (index_t i = 0; i < prefix; ++i) with[static_cast<std::size_t>(i)] = -infinity;
     with[2650] = with[2699] = -infinity;
     for (const double z : with) {
       if (z > -infinity) without.push_back(z);
@@ -154,13 +154,13 @@ TEMPLATE_TEST_CASE("a masked target is infinitely unlikely", "", IDIOLECT_TEST_C
 
 TEMPLATE_TEST_CASE("rows that are not finite propagate", "", IDIOLECT_TEST_CELLS) {
   using T = typename TestType::scalar;
-  for (const index cols : {5, 300}) {
+  for (const index_t cols : {5, 300}) {
     for (const auto& bad : non_finite_rows(cols)) {
       const auto logits = with_bad_rows<T>(bad.values);
       const auto r = run<TestType>(logits, bad_row_targets, idft{}, {.reduce = reduction::none()});
       bool good = std::isnan(r.report.loss) && r.report.valid == 4 && r.report.non_finite == 1 &&
                   std::isfinite(r.report.mean_nll) && r.report.phi.count == 3;
-      for (index i = 0; i < 5; ++i) {
+      for (index_t i = 0; i < 5; ++i) {
         const auto* const dz = r.gradient.data() + i * cols;
         const double value = r.report.token_loss[static_cast<std::size_t>(i)];
         if (i == 3) {
@@ -251,7 +251,7 @@ TEMPLATE_TEST_CASE("nothing to train is a loss of 0", "", IDIOLECT_TEST_CELLS) {
            r.phi.count == 0 && r.weight.count == 0 && r.phi.bins.total() == 0;
   };
   const auto logits = stored<T>({1, not_a_number, 3, 4, infinity, 6});
-  const std::vector<index> offsets{0, 1, 2};
+  const std::vector<index_t> offsets{0, 1, 2};
   for (const auto& reduce : {reduction::sum(), reduction::mean(), reduction::mean_over(5),
                              reduction::sequence_mean(), reduction::none()}) {
     const auto ignored =
@@ -262,7 +262,7 @@ TEMPLATE_TEST_CASE("nothing to train is a loss of 0", "", IDIOLECT_TEST_CELLS) {
         run<TestType>(logits, {-100, -100}, nll{},
                       {.reduce = reduce, .accumulate = true, .sequence_offsets = offsets}, 1.5);
     CHECK(all_equal(added.gradient.data(), 6, 1.5));
-    const std::vector<index> none{0};
+    const std::vector<index_t> none{0};
     CHECK(zero(run<TestType>({}, {}, nll{}, {.reduce = reduce, .sequence_offsets = none}).report));
   }
 }
@@ -313,19 +313,19 @@ TEMPLATE_TEST_CASE("columns beyond the vocabulary do not count", "", IDIOLECT_TE
   // A table padded to a round size: whatever is in the padding, nothing changes, and it is not
   // written.
   using T = typename TestType::scalar;
-  const index cols = 300, stride = 320, rows = 3;
+  const index_t cols = 300, stride = 320, rows = 3;
   const std::vector<token_id> targets{0, 299, 100};
   const auto values = gaussian_matrix<T>(rows, cols, 2, 55);
   const auto clean = run<TestType>(values, targets);
   for (const double padding : {not_a_number, infinity, -infinity, 123.0}) {
     std::vector<T> padded(static_cast<std::size_t>(rows * stride), store<T>(padding));
-    for (index i = 0; i < rows; ++i) {
+    for (index_t i = 0; i < rows; ++i) {
       std::copy_n(values.begin() + i * cols, cols, padded.begin() + i * stride);
     }
     const matrix_view<T> z(padded.data(), rows, cols, stride);
     const auto report = loss_and_gradient(TestType::backend(), z, targets, idft{}, z);  // in place
     bool same = report.loss == clean.report.loss;
-    for (index i = 0; i < rows; ++i) {
+    for (index_t i = 0; i < rows; ++i) {
       same = same &&
              same_bits(part(padded, i * stride, cols), part(clean.gradient, i * cols, cols)) &&
              all_equal(padded.data() + i * stride + cols, stride - cols, padding);

@@ -29,9 +29,9 @@ TEMPLATE_TEST_CASE("every length of row", "", IDIOLECT_TEST_CELLS) {
   // Guards on both sides: nothing outside of a row is written.
   std::vector<T> memory(600 + 64, store<T>(-7.25));
   worst_error loss_error, gradient_worst, outside;
-  for (index n = 1; n <= 600; ++n) {
+  for (index_t n = 1; n <= 600; ++n) {
     const auto target = static_cast<token_id>((n * 37) % n == 0 ? n - 1 : (n * 37) % n);
-    const index shift = n % 17;  // and every alignment
+    const index_t shift = n % 17;  // and every alignment
     const T* const z = values.data() + n % 13;
     T* const dz = memory.data() + 16 + shift;
     const auto report = loss_and_gradient(TestType::backend(), matrix_view<const T>(z, 1, n),
@@ -43,7 +43,7 @@ TEMPLATE_TEST_CASE("every length of row", "", IDIOLECT_TEST_CELLS) {
     loss_error.see(scaled_error(report.phi.mean, want.phi), where);
     const auto e = gradient_error<A>(z, dz, n, target, half_entropy_bonus::partials);
     gradient_worst.see(e.value, [&] { return where() + ", " + e.where; });
-    for (index k = 0; k < static_cast<index>(memory.size()); ++k) {
+    for (index_t k = 0; k < static_cast<index_t>(memory.size()); ++k) {
       const bool inside = k >= 16 + shift && k < 16 + shift + n;
       T& x = memory[static_cast<std::size_t>(k)];
       if (!inside) outside.see(static_cast<double>(load(x)) == -7.25 ? 0 : 1, where);
@@ -59,7 +59,7 @@ TEMPLATE_TEST_CASE("every length of row", "", IDIOLECT_TEST_CELLS) {
 TEMPLATE_TEST_CASE("every target of a row", "", IDIOLECT_TEST_CELLS) {
   using T = typename TestType::scalar;
   using A = typename TestType::accumulator;
-  constexpr index n = 2055;  // a block, and the next one's few
+  constexpr index_t n = 2055;  // a block, and the next one's few
   const auto values = gaussian_matrix<T>(1, n, 2, 72);
   std::vector<T> dz(n);
   worst_error worst;
@@ -81,7 +81,7 @@ TEMPLATE_TEST_CASE("a row has the same bits wherever it lies", "", IDIOLECT_TEST
   const auto report =
       loss_and_gradient(TestType::backend(), values, target, half_entropy_bonus{}, first);
   bool same = true;
-  for (index shift = 1; shift < 20; ++shift) {
+  for (index_t shift = 1; shift < 20; ++shift) {
     std::vector<T> from(2600), to(2600);
     std::copy(values.begin(), values.end(), from.begin() + shift);
     const auto moved = loss_and_gradient(
@@ -125,8 +125,8 @@ class lazy_memory {
 TEMPLATE_TEST_CASE("indices beyond 2^31 elements are right", "", reference_float, reference_half,
                    cpu_float, cpu_bfloat16) {
   using T = typename TestType::scalar;
-  constexpr index rows = 4, cols = 100, stride = (index{1} << 30) + 3;
-  STATIC_REQUIRE((rows - 1) * stride > (index{1} << 31));
+  constexpr index_t rows = 4, cols = 100, stride = (index_t{1} << 30) + 3;
+  STATIC_REQUIRE((rows - 1) * stride > (index_t{1} << 31));
   const auto bytes = static_cast<std::size_t>(((rows - 1) * stride + cols)) * sizeof(T);
   const lazy_memory logits(bytes), gradient(bytes);
   if (!logits.available() || !gradient.available()) {
@@ -136,7 +136,7 @@ TEMPLATE_TEST_CASE("indices beyond 2^31 elements are right", "", reference_float
   const matrix_view<T> z(logits.as<T>(), rows, cols, stride),
       dz(gradient.as<T>(), rows, cols, stride);
   const auto values = gaussian_matrix<T>(rows, cols, 2, 74);
-  for (index i = 0; i < rows; ++i) std::copy_n(values.begin() + i * cols, cols, z.row(i));
+  for (index_t i = 0; i < rows; ++i) std::copy_n(values.begin() + i * cols, cols, z.row(i));
   const std::vector<token_id> targets{1, 99, 0, 50};
   std::vector<T> near(values.size());
   const auto want =
@@ -145,7 +145,7 @@ TEMPLATE_TEST_CASE("indices beyond 2^31 elements are right", "", reference_float
   const auto got = loss_and_gradient(TestType::backend(), z, targets, idft{}, dz);
   CHECK(got.loss == want.loss);
   bool same = true;
-  for (index i = 0; i < rows; ++i) {
+  for (index_t i = 0; i < rows; ++i) {
     const std::vector<T> far(dz.row(i), dz.row(i) + cols);
     same = same && same_bits(far, {near.begin() + i * cols, near.begin() + (i + 1) * cols});
   }

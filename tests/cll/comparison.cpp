@@ -68,7 +68,7 @@ bool same_bits(const separation& a, const separation& b) {
   return same_bits(a.auroc, b.auroc) && same_bits(a.snr, b.snr);
 }
 
-sequence_score sequence(index tokens, double mean_log_prob, double mean_phi, double varentropy) {
+sequence_score sequence(index_t tokens, double mean_log_prob, double mean_phi, double varentropy) {
   sequence_score s;
   const auto n = static_cast<double>(tokens);
   s.tokens = tokens;
@@ -234,8 +234,8 @@ TEST_CASE("intervals have the same bits for any executor and follow the seed") {
   CHECK(same_bits(serial, separate(serial_executor{}, a, b, o)));
   CHECK(same_bits(serial, separate(thread_executor(2), a, b, o)));
   CHECK(same_bits(serial, separate(thread_executor(5), a, b, o)));
-  const executor_from backwards{[](index n, auto&& f) {
-    for (index i = n; i-- > 0;) f(i);
+  const executor_from backwards{[](index_t n, auto&& f) {
+    for (index_t i = n; i-- > 0;) f(i);
   }};
   CHECK(same_bits(serial, separate(backwards, a, b, o)));
   const auto other = separate(serial_executor{}, a, b, {.replicates = 333, .seed = 5});
@@ -248,7 +248,7 @@ TEST_CASE("a comparison has every statistic turned towards the own text") {
   std::vector<sequence_score> own, foreign, greedy;
   for (std::uint64_t i = 0; i < 30; ++i) {
     const double noise = 0.1 * normal({3, 0}, i);
-    const auto tokens = static_cast<index>(20 + i);
+    const auto tokens = static_cast<index_t>(20 + i);
     own.push_back(sequence(tokens, -2 + noise, noise, 1));
     foreign.push_back(sequence(tokens, -3 + noise, -1 + noise, 1.5));
     greedy.push_back(sequence(tokens, -1 + noise, 1 + noise, 0.5));

@@ -19,7 +19,7 @@
 namespace idiolect {
 namespace {
 
-constexpr index vocabulary = 24;
+constexpr index_t vocabulary = 24;
 
 /// Logits that depend on the last two tokens: from nearly certain to nearly flat rows.
 std::array<double, vocabulary> logits_after(token_id last, token_id before) {
@@ -41,7 +41,7 @@ struct scored_corpus {
 
 /// `sequences` texts of `length` tokens drawn with `sampler`, scored with options `o`.
 scored_corpus generate(const sampler_options& sampler, const score_options& o, int sequences,
-                       index length) {
+                       index_t length) {
   scored_corpus result;
   for (int record = 0; record < sequences; ++record) {
     const philox random{42, static_cast<std::uint64_t>(record)};
@@ -49,7 +49,7 @@ scored_corpus generate(const sampler_options& sampler, const score_options& o, i
     std::vector<token_id> tokens;
     auto last = static_cast<token_id>(random.below(vocabulary, 1'000'000));
     token_id before = 0;
-    for (index t = 0; t < length; ++t) {
+    for (index_t t = 0; t < length; ++t) {
       const auto row = logits_after(last, before);
       const auto token = sampled_distribution(row.data(), vocabulary, sampler)
                              .draw(random.uniform(static_cast<std::uint64_t>(t)));

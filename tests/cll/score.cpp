@@ -29,9 +29,9 @@ double normal(const philox& random, std::uint64_t position) {
          std::cos(6.283185307179586 * random.uniform(2 * position + 1));
 }
 
-std::vector<double> random_row(index n, std::uint64_t record, double scale) {
+std::vector<double> random_row(index_t n, std::uint64_t record, double scale) {
   std::vector<double> row;
-  for (index i = 0; i < n; ++i) {
+  for (index_t i = 0; i < n; ++i) {
     row.push_back(scale * normal({77, record}, static_cast<std::uint64_t>(i)));
   }
   return row;
@@ -49,10 +49,10 @@ std::vector<long double> softmax(const std::vector<double>& row, double temperat
 
 /// Scores of every token of the vocabulary at the same row.
 std::vector<token_score> score_all(const std::vector<double>& row, const score_options& o) {
-  const auto n = static_cast<index>(row.size());
+  const auto n = static_cast<index_t>(row.size());
   std::vector<double> rows;
   std::vector<token_id> targets;
-  for (index i = 0; i < n; ++i) {
+  for (index_t i = 0; i < n; ++i) {
     rows.insert(rows.end(), row.begin(), row.end());
     targets.push_back(static_cast<token_id>(i));
   }

@@ -121,7 +121,7 @@ TEST_CASE("a sequence without scored tokens has no NaN") {
                              std::vector{broken, ignored, broken}}) {
     const auto s = score_sequence(scores);
     CHECK(s.tokens == 0);
-    CHECK(s.positions() == static_cast<index>(scores.size()));
+    CHECK(s.positions() == static_cast<index_t>(scores.size()));
     CHECK(s.mean_phi() == 0);
     CHECK(s.mean_nll() == 0);
     CHECK_FALSE(std::signbit(s.mean_nll()));
@@ -235,17 +235,17 @@ TEST_CASE("the path ends at the sequence and stands still where nothing is score
 
 TEST_CASE("packed sequences are scored apart") {
   const auto scores = random_scores(30, 3);
-  const std::vector<index> offsets = {0, 10, 10, 30};
+  const std::vector<index_t> offsets = {0, 10, 10, 30};
   const auto sequences = score_sequences(scores, offsets);
   REQUIRE(sequences.size() == 3);
   check_equal(sequences[0], score_sequence(std::span(scores).first(10)));
   CHECK(sequences[1].positions() == 0);
   check_equal(sequences[2], score_sequence(std::span(scores).subspan(10)));
   CHECK(score_sequences({}, {}).empty());
-  CHECK(score_sequences({}, std::vector<index>{0}).empty());
+  CHECK(score_sequences({}, std::vector<index_t>{0}).empty());
 
-  for (const std::vector<index>& wrong :
-       {std::vector<index>{}, {0}, {0, 29}, {1, 30}, {0, 20, 10, 30}, {0, 31}, {0, 40, 30}}) {
+  for (const std::vector<index_t>& wrong :
+       {std::vector<index_t>{}, {0}, {0, 29}, {1, 30}, {0, 20, 10, 30}, {0, 31}, {0, 40, 30}}) {
     try {
       static_cast<void>(score_sequences(scores, wrong));
       FAIL("accepted");

@@ -22,11 +22,11 @@ namespace {
 /// Whether `bulk` calls each of 0 ... n - 1 exactly once, for several n.
 template <executor E>
 bool visits_each_once(const E& e) {
-  for (const index n : {0, 1, 2, 3, 7, 64, 1000}) {
+  for (const index_t n : {0, 1, 2, 3, 7, 64, 1000}) {
     std::vector<std::atomic<int>> visits(static_cast<std::size_t>(n));
-    std::vector<index> plain(static_cast<std::size_t>(n), -1);  // requirement (2): visible after
+    std::vector<index_t> plain(static_cast<std::size_t>(n), -1);  // requirement (2): visible after
     std::atomic<bool> outside = false;
-    e.bulk(n, [&](index i) {
+    e.bulk(n, [&](index_t i) {
       if (i < 0 || i >= n) {
         outside = true;
         return;
@@ -35,7 +35,7 @@ bool visits_each_once(const E& e) {
       plain[static_cast<std::size_t>(i)] = i;
     });
     if (outside) return false;
-    for (index i = 0; i < n; ++i) {
+    for (index_t i = 0; i < n; ++i) {
       const auto k = static_cast<std::size_t>(i);
       if (visits[k] != 1 || plain[k] != i) return false;
     }
@@ -46,10 +46,10 @@ bool visits_each_once(const E& e) {
 struct not_copyable {
   not_copyable() = default;
   not_copyable(const not_copyable&) = delete;
-  void bulk(index, void (*)(index)) const {}
+  void bulk(index_t, void (*)(index_t)) const {}
 };
 struct not_const {
-  void bulk(index, void (*)(index)) {}
+  void bulk(index_t, void (*)(index_t)) {}
 };
 
 }  // namespace
@@ -57,8 +57,8 @@ struct not_const {
 TEST_CASE("what is an executor and what is not") {
   STATIC_REQUIRE(executor<serial_executor>);
   STATIC_REQUIRE(executor<thread_executor>);
-  const auto run = [](index n, auto&& f) {
-    for (index i = 0; i < n; ++i) f(i);
+  const auto run = [](index_t n, auto&& f) {
+    for (index_t i = 0; i < n; ++i) f(i);
   };
   STATIC_REQUIRE(executor<executor_from<decltype(run)>>);
   STATIC_REQUIRE_FALSE(executor<int>);
@@ -72,14 +72,14 @@ TEST_CASE("each index is visited exactly once") {
     INFO(threads << " threads");
     CHECK(visits_each_once(thread_executor(threads)));
   }
-  CHECK(visits_each_once(executor_from{[](index n, auto&& f) {
-    for (index i = n; i-- > 0;) f(i);
+  CHECK(visits_each_once(executor_from{[](index_t n, auto&& f) {
+    for (index_t i = n; i-- > 0;) f(i);
   }}));
-  CHECK(visits_each_once(executor_from{[](index n, const auto& f) {
+  CHECK(visits_each_once(executor_from{[](index_t n, const auto& f) {
     std::vector<std::thread> threads;
     for (int k = 0; k < 3; ++k) {
       threads.emplace_back([&f, n, k] {
-        for (index i = k; i < n; i += 3) f(i);
+        for (index_t i = k; i < n; i += 3) f(i);
       });
     }
     for (auto& t : threads) t.join();
@@ -95,9 +95,9 @@ TEST_CASE("OpenMP visits each index exactly once") {
 #endif
 
 TEST_CASE("the serial executor goes in order") {
-  std::vector<index> order;
-  serial_executor{}.bulk(5, [&](index i) { order.push_back(i); });
-  CHECK(order == std::vector<index>{0, 1, 2, 3, 4});
+  std::vector<index_t> order;
+  serial_executor{}.bulk(5, [&](index_t i) { order.push_back(i); });
+  CHECK(order == std::vector<index_t>{0, 1, 2, 3, 4});
 }
 
 TEST_CASE("a pool counts the caller and always has one thread") {
@@ -111,7 +111,7 @@ TEST_CASE("a pool really uses its threads") {
   // Three items that wait for each other: they return only if three threads run them.
   const thread_executor pool(3);
   std::atomic<int> arrived = 0;
-  pool.bulk(3, [&](index) {
+  pool.bulk(3, [&](index_t) {
     ++arrived;
     while (arrived < 3) std::this_thread::yield();
   });
@@ -124,7 +124,7 @@ TEST_CASE("a failure reaches the caller and the pool lives on") {
     for (int round = 0; round < 50; ++round) {
       std::string caught;
       try {
-        pool.bulk(100, [&](index i) {
+        pool.bulk(100, [&](index_t i) {
           if (i == 37) throw std::runtime_error("item 37");
         });
       } catch (const std::runtime_error& e) {
@@ -134,18 +134,18 @@ TEST_CASE("a failure reaches the caller and the pool lives on") {
     }
     CHECK(visits_each_once(pool));
   }
-  CHECK_THROWS_AS(thread_executor(4).bulk(64, [](index) { throw std::logic_error("all"); }),
+  CHECK_THROWS_AS(thread_executor(4).bulk(64, [](index_t) { throw std::logic_error("all"); }),
                   std::logic_error);
-  CHECK_THROWS_AS(serial_executor{}.bulk(1, [](index) { throw 1; }), int);
+  CHECK_THROWS_AS(serial_executor{}.bulk(1, [](index_t) { throw 1; }), int);
 }
 
 TEST_CASE("a nested call runs in its caller") {
   const thread_executor pool(4);
   std::vector<std::atomic<int>> visits(20 * 30);
   std::atomic<int> moved = 0;
-  pool.bulk(20, [&](index i) {
+  pool.bulk(20, [&](index_t i) {
     const auto self = std::this_thread::get_id();
-    pool.bulk(30, [&, i](index j) {
+    pool.bulk(30, [&, i](index_t j) {
       moved += std::this_thread::get_id() != self;
       ++visits[static_cast<std::size_t>(i * 30 + j)];
     });
@@ -155,24 +155,24 @@ TEST_CASE("a nested call runs in its caller") {
 
   std::atomic<int> others = 0;  // another pool inside: its own threads
   const thread_executor other(3);
-  pool.bulk(8, [&](index) { other.bulk(16, [&](index) { ++others; }); });
+  pool.bulk(8, [&](index_t) { other.bulk(16, [&](index_t) { ++others; }); });
   CHECK(others == 8 * 16);
   // Crosswise, from two sides at once: nobody waits for the other.
   std::thread reverse([&] {
     for (int round = 0; round < 50; ++round) {
       other.bulk(
-          4, [&](index) { pool.bulk(4, [&](index) { other.bulk(2, [&](index) { ++others; }); }); });
+          4, [&](index_t) { pool.bulk(4, [&](index_t) { other.bulk(2, [&](index_t) { ++others; }); }); });
     }
   });
   for (int round = 0; round < 50; ++round) {
     pool.bulk(
-        4, [&](index) { other.bulk(4, [&](index) { pool.bulk(2, [&](index) { ++others; }); }); });
+        4, [&](index_t) { other.bulk(4, [&](index_t) { pool.bulk(2, [&](index_t) { ++others; }); }); });
   }
   reverse.join();
   CHECK(others == 8 * 16 + 2 * 50 * 4 * 4 * 2);
   // The failure of a nested call passes through both.
   CHECK_THROWS_AS(
-      pool.bulk(4, [&](index) { pool.bulk(4, [](index) { throw std::runtime_error("inner"); }); }),
+      pool.bulk(4, [&](index_t) { pool.bulk(4, [](index_t) { throw std::runtime_error("inner"); }); }),
       std::runtime_error);
 }
 
@@ -185,7 +185,7 @@ TEST_CASE("many threads call one pool") {
     threads.emplace_back([&, copy = pool, c] {  // a copy means the same workers
       for (int round = 0; round < rounds; ++round) {
         std::vector<int> mine(items, 0);
-        copy.bulk(items, [&](index i) {
+        copy.bulk(items, [&](index_t i) {
           std::this_thread::yield();  // let the others in between
           mine[static_cast<std::size_t>(i)] += c + 1;
         });
@@ -201,7 +201,7 @@ TEST_CASE("pools start and stop") {
   std::atomic<int> sum = 0;
   for (int i = 0; i < 200; ++i) {
     thread_executor pool(1 + i % 4);
-    if (i % 3 != 0) pool.bulk(i % 5, [&](index) { ++sum; });
+    if (i % 3 != 0) pool.bulk(i % 5, [&](index_t) { ++sum; });
   }
   int expected = 0;
   for (int i = 0; i < 200; ++i) expected += i % 3 != 0 ? i % 5 : 0;

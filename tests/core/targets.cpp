@@ -25,7 +25,7 @@ namespace {
 const std::vector<float> memory(100);
 
 template <class Target>
-error complaint(const std::vector<Target>& targets, index rows, index cols,
+error complaint(const std::vector<Target>& targets, index_t rows, index_t cols,
                 token_id ignore = ignored_target) {
   const matrix_view<const float> logits(memory.data(), rows, cols);
   return raised<error>([&] { check_targets(logits, targets_of(targets), ignore); });

@@ -25,7 +25,7 @@
 
 namespace {
 
-using idiolect::index;
+using idiolect::index_t;
 
 constexpr std::uint64_t record_seed = 20'000;  // questions that the model was not trained on
 constexpr std::uint64_t record_count = 300;
@@ -73,7 +73,7 @@ outcome rewrite_targets(const default_model& m, double beta, std::uint64_t seed)
   options.reference_score = idiolect::reference_scorer(idiolect::cpu{}, scorer);
 
   std::uint64_t next = 0;
-  index wrong = 0;
+  index_t wrong = 0;
   outcome result;
   result.report = idiolect::rewrite(
       model, policy,

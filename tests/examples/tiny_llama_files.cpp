@@ -26,7 +26,7 @@
 namespace {
 
 using Catch::Matchers::ContainsSubstring;
-using idiolect::index;
+using idiolect::index_t;
 using idiolect::token_id;
 namespace fs = std::filesystem;
 namespace tl = tiny_llama;
@@ -86,8 +86,8 @@ TEST_CASE("tiny llama: a checkpoint comes back bit for bit", "[tiny_llama]") {
 
   // The tables stand where llama2.c has them, with the right angles.
   const auto bytes = tl::read_file(path);
-  const index own_head = tied ? 0 : 5 * 12;
-  REQUIRE(static_cast<index>(bytes.size()) == 4 * (7 + w.size() + 2 * 4 * 1));
+  const index_t own_head = tied ? 0 : 5 * 12;
+  REQUIRE(static_cast<index_t>(bytes.size()) == 4 * (7 + w.size() + 2 * 4 * 1));
   std::array<float, 8> tables;
   std::memcpy(tables.data(), bytes.data() + 4 * (7 + w.size() - own_head), sizeof tables);
   for (std::size_t position = 0; position < 4; ++position) {

@@ -15,7 +15,7 @@
 
 namespace {
 
-using idiolect::index;
+using idiolect::index_t;
 using idiolect::token_id;
 namespace tl = tiny_llama;
 
@@ -45,14 +45,14 @@ TEST_CASE("tiny llama: a record's text does not depend on the others", "[tiny_ll
   tl::model<float> m(weights());
   const auto expected = tl::generate(m, prompts, alone);
   REQUIRE(expected.size() == prompts.size());
-  index ended = 0;
+  index_t ended = 0;
   for (const auto& g : expected)
     ended += g.stop == tl::generation_stop::end;
   CHECK(ended > 5);
   CHECK(ended < 40);
 
-  for (const index streams : {7, 64}) {
-    for (const index max_chunk : {5, 1000}) {  // prompts are read in pieces, or at once
+  for (const index_t streams : {7, 64}) {
+    for (const index_t max_chunk : {5, 1000}) {  // prompts are read in pieces, or at once
       CAPTURE(streams, max_chunk);
       auto options = alone;
       options.streams = streams;
@@ -77,7 +77,7 @@ TEST_CASE("tiny llama: a record's text does not depend on the others", "[tiny_ll
 TEST_CASE("tiny llama: generation stops for a reason", "[tiny_llama]") {
   tl::model<float> m(weights(), {.end_tokens = {}});
   const std::vector<tokens> prompts = {{1, 5, 6}};
-  const auto run = [&](index most) {
+  const auto run = [&](index_t most) {
     return tl::generate(m, prompts, {.max_tokens = most}).front();
   };
   CHECK(run(7).tokens.size() == 7);
@@ -131,11 +131,11 @@ TEST_CASE("tiny llama: own samples have a CLL of zero mean", "[tiny_llama]") {
                               idiolect::want_logits::all};
     REQUIRE(m.forward({&all, 1}) == idiolect::forward_status::ok);
     const auto z = m.logits(s);
-    for (index i = 0; i < z.rows(); ++i) {
+    for (index_t i = 0; i < z.rows(); ++i) {
       double total = 0;
       double mean = 0;
       double square = 0;
-      for (index j = 0; j < z.cols(); ++j) {
+      for (index_t j = 0; j < z.cols(); ++j) {
         const double e = std::exp(static_cast<double>(z(i, j)));
         total += e;
         mean += e * z(i, j);

@@ -34,7 +34,7 @@ namespace {
 
 using idiolect::chunk;
 using idiolect::forward_status;
-using idiolect::index;
+using idiolect::index_t;
 using idiolect::stream_id;
 using idiolect::token_id;
 using idiolect::want_logits;
@@ -56,10 +56,10 @@ tl::weights<Real> odd_weights() {
   return tl::random_weights<Real>(odd_shape, 7, {.embedding_deviation = 0.5, .gain = 1.2});
 }
 
-tokens random_text(index length, std::uint64_t record, index vocab_size = odd_shape.vocab_size) {
+tokens random_text(index_t length, std::uint64_t record, index_t vocab_size = odd_shape.vocab_size) {
   const idiolect::philox draws{11, record};
   tokens text;
-  for (index i = 0; i < length; ++i) {
+  for (index_t i = 0; i < length; ++i) {
     text.push_back(static_cast<token_id>(
         draws.below(static_cast<std::uint64_t>(vocab_size), static_cast<std::uint64_t>(i))));
   }
@@ -75,7 +75,7 @@ template <class Model>
 void collect(const Model& m, stream_id s, numbers<Model>& out) {
   const auto z = m.logits(s);
   REQUIRE(z.cols() == m.vocab_size());
-  for (index i = 0; i < z.rows(); ++i)
+  for (index_t i = 0; i < z.rows(); ++i)
     out.insert(out.end(), z.row(i), z.row(i) + z.cols());
 }
 
@@ -155,7 +155,7 @@ void check_invariance(const tl::weights<Real>& w, const std::vector<tokens>& tex
 TEST_CASE("tiny llama: logits have the same bits however the text is read", "[tiny_llama]") {
   std::vector<tokens> texts;
   for (std::uint64_t i = 0; i < 11; ++i) {
-    texts.push_back(random_text(static_cast<index>(3 + 47 * i / 10), i));
+    texts.push_back(random_text(static_cast<index_t>(3 + 47 * i / 10), i));
   }
   static_assert(idiolect::model_traits<tl::model<float>>::batch_invariant);
   check_invariance(odd_weights<float>(), texts, idiolect::serial_executor{});
@@ -171,17 +171,17 @@ TEST_CASE("tiny llama: inference agrees with the training pass", "[tiny_llama]")
   const auto w = tl::random_weights<double>(shape, 3, {.embedding_deviation = 0.5, .gain = 1.2});
   tl::batch b;
   for (std::uint64_t i = 0; i < 4; ++i)
-    b.append(random_text(5 + 15 * static_cast<index>(i), i));
+    b.append(random_text(5 + 15 * static_cast<index_t>(i), i));
   tl::training_workspace<double> workspace;
   tl::training_forward(w, b, workspace, idiolect::serial_executor{});
   const auto z = workspace.logits();
   tl::model<double> m(w);
-  for (index s = 0; s < b.sequences(); ++s) {
+  for (index_t s = 0; s < b.sequences(); ++s) {
     const auto first = b.offsets[static_cast<std::size_t>(s)];
     const auto last = b.offsets[static_cast<std::size_t>(s) + 1];
     const auto logits = read(m, tokens(b.tokens.begin() + first, b.tokens.begin() + last), 1000);
-    for (index i = first; i < last; ++i) {
-      for (index j = 0; j < z.cols(); ++j) {
+    for (index_t i = first; i < last; ++i) {
+      for (index_t j = 0; j < z.cols(); ++j) {
         CAPTURE(i, j);
         const double value = logits[static_cast<std::size_t>((i - first) * z.cols() + j)];
         REQUIRE_THAT(z(i, j), Catch::Matchers::WithinAbs(value, 1e-11));
@@ -224,7 +224,7 @@ TEST_CASE("tiny llama: rows come for the tokens that asked", "[tiny_llama]") {
 
 TEST_CASE("tiny llama: a fork goes its own way", "[tiny_llama]") {
   tl::model<float> m(odd_weights());
-  const index at = GENERATE(0, 5, 16, 17, 32);  // within a page, on a border
+  const index_t at = GENERATE(0, 5, 16, 17, 32);  // within a page, on a border
   const auto prefix = random_text(at, 1);
   const auto left = random_text(14, 2);
   const auto right = random_text(14, 3);
@@ -364,11 +364,11 @@ struct row_numbers {
   double entropy;
 };
 
-row_numbers measure(const float* z, index n) {
+row_numbers measure(const float* z, index_t n) {
   const double top = *std::max_element(z, z + n);
   double s = 0;
   double t = 0;
-  for (index j = 0; j < n; ++j) {
+  for (index_t j = 0; j < n; ++j) {
     const double e = std::exp(z[j] - top);
     s += e;
     t += e * (z[j] - top);
@@ -400,10 +400,10 @@ void check_reference(const std::string& name) {
   const auto z = read(m, ids, ids.size());
   const auto log_probs = reference["logp"].get<std::vector<double>>();
   const auto entropies = reference["entropy"].get<std::vector<double>>();
-  const index columns = w.shape().vocab_size;
+  const index_t columns = w.shape().vocab_size;
   for (std::size_t i = 0; i < ids.size(); ++i) {
     CAPTURE(i);
-    const float* const row = z.data() + static_cast<index>(i) * columns;
+    const float* const row = z.data() + static_cast<index_t>(i) * columns;
     const auto [lse, entropy] = measure(row, columns);
     REQUIRE_THAT(entropy, Catch::Matchers::WithinAbs(entropies[i], 1e-4));
     if (i + 1 < ids.size()) {

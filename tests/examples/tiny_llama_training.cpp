@@ -20,7 +20,7 @@
 
 namespace {
 
-using idiolect::index;
+using idiolect::index_t;
 using idiolect::token_id;
 namespace tl = tiny_llama;
 
@@ -37,7 +37,7 @@ tl::config small_shape(bool tied) {
 }
 
 // Texts of different lengths, one of them empty, some rows without a target.
-tl::batch small_batch(index vocab_size) {
+tl::batch small_batch(index_t vocab_size) {
   tl::batch b;
   const idiolect::philox draws{5, 1};
   std::uint64_t at = 0;
@@ -52,7 +52,7 @@ tl::batch small_batch(index vocab_size) {
   return b;
 }
 
-tl::batch random_batch(index vocab_size, int sequences, int length, std::uint64_t seed) {
+tl::batch random_batch(index_t vocab_size, int sequences, int length, std::uint64_t seed) {
   tl::batch b;
   for (int s = 0; s < sequences; ++s) {
     const idiolect::philox draws{seed, static_cast<std::uint64_t>(s)};
@@ -74,7 +74,7 @@ tl::weights<double> lively_weights(const tl::config& shape) {
   for (const auto kind : tl::all_tensors) {
     if (!tl::is_norm(kind)) continue;
     const auto first = w.offset(kind);
-    for (index i = first; i < first + tl::shape_of(shape, kind).size(); ++i) {
+    for (index_t i = first; i < first + tl::shape_of(shape, kind).size(); ++i) {
       w.flat()[static_cast<std::size_t>(i)] = 0.5 + draws.uniform(static_cast<std::uint64_t>(i));
     }
   }
@@ -158,8 +158,8 @@ TEST_CASE("tiny llama: a loss of the caller sees the logits and gives the gradie
       w, b, gradient, workspace,
       [&](idiolect::matrix_view<float> z, std::span<const token_id> targets) {
         CHECK(z.cols() == shape.vocab_size);
-        CHECK(static_cast<index>(targets.size()) == z.rows());
-        for (index i = 0; i < z.rows(); ++i)
+        CHECK(static_cast<index_t>(targets.size()) == z.rows());
+        for (index_t i = 0; i < z.rows(); ++i)
           std::fill_n(z.row(i), z.cols(), 0.0f);
         return z.rows();
       },
@@ -207,7 +207,7 @@ TEST_CASE("tiny llama: AdamW agrees with its definition", "[tiny_llama]") {
   std::vector<double> v(n, 0);
   std::vector<bool> decays(n);
   for (const auto kind : tl::all_tensors) {
-    for (index i = 0; i < tl::shape_of(shape, kind).size(); ++i) {
+    for (index_t i = 0; i < tl::shape_of(shape, kind).size(); ++i) {
       decays[static_cast<std::size_t>(w.offset(kind) + i)] = !tl::is_norm(kind);
     }
   }
@@ -260,8 +260,8 @@ TEST_CASE("tiny llama: a short training reduces the loss", "[tiny_llama]") {
   tl::adamw_options options;
   double first = 0;
   double last = 0;
-  constexpr index steps = 60;
-  for (index step = 0; step < steps; ++step) {
+  constexpr index_t steps = 60;
+  for (index_t step = 0; step < steps; ++step) {
     const auto b = random_batch(shape.vocab_size, 16, 24, static_cast<std::uint64_t>(step));
     last = tl::forward_backward(w, b, gradient, workspace, idiolect::nll{}, {},
                                 idiolect::serial_executor{})

@@ -40,13 +40,13 @@ struct setting {
 
 template <class T>
 T one_of(random_source& random, std::initializer_list<T> choices) {
-  return choices.begin()[random.below(static_cast<index>(choices.size()))];
+  return choices.begin()[random.below(static_cast<index_t>(choices.size()))];
 }
 
 sampler_options random_sampler(random_source& random) {
   sampler_options o;
   o.temperature = one_of(random, {0.0, 0.3, 0.3, 0.7, 1.0, 1.6});
-  o.top_k = one_of<index>(random, {0, 0, 1, 3, 12, 1000});
+  o.top_k = one_of<index_t>(random, {0, 0, 1, 3, 12, 1000});
   o.top_p = one_of(random, {1.0, 0.95, 0.95, 0.5, 0.05});
   o.min_p = one_of(random, {0.0, 0.0, 0.02, 0.3});
   o.order = one_of(random, {sampler_order::temperature_first, sampler_order::temperature_last});
@@ -68,13 +68,13 @@ any_lambda random_schedule(random_source& random) {
   }
 }
 
-std::vector<token_id> random_prompt(random_source& random, index longest, index vocab) {
+std::vector<token_id> random_prompt(random_source& random, index_t longest, index_t vocab) {
   std::vector<token_id> prompt(static_cast<std::size_t>(1 + random.below(longest)));
   for (token_id& t : prompt) t = static_cast<token_id>(random.below(vocab));
   return prompt;
 }
 
-setting random_setting(std::uint64_t seed, index jobs) {
+setting random_setting(std::uint64_t seed, index_t jobs) {
   random_source random(seed);
   setting s;
   s.model.seed = random.bits();
@@ -91,11 +91,11 @@ setting random_setting(std::uint64_t seed, index jobs) {
   if (random.below(3) > 0) o.end_tokens.push_back(0);
   if (random.below(3) == 0) o.end_tokens.push_back(1);
   o.max_tokens = 1 + random.below(60);
-  o.repetition = {1 + random.below(4), one_of<index>(random, {0, 2, 3})};
+  o.repetition = {1 + random.below(4), one_of<index_t>(random, {0, 2, 3})};
   o.seed = random.bits();
   s.schedule = random_schedule(random);
   const std::string marker = one_of<std::string>(random, {"", "", "#", "a#", "###"});
-  for (index k = 0; k < jobs; ++k) {
+  for (index_t k = 0; k < jobs; ++k) {
     decode_job job;
     job.record = random.bits();
     job.student_prompt = random_prompt(random, 12, s.model.vocab);
@@ -118,8 +118,8 @@ setting random_setting(std::uint64_t seed, index jobs) {
 struct outcome {
   std::map<std::uint64_t, decode_result> results;  // by record
   decoder_counts counts;
-  index most_streams = 0;
-  index evictions = 0;
+  index_t most_streams = 0;
+  index_t evictions = 0;
 };
 
 /// Decodes all jobs of a setting.
@@ -232,15 +232,15 @@ std::string difference(const outcome& a, const outcome& b) {
   return "";
 }
 
-constexpr index settings = 50;
-constexpr index jobs_each = 20;
+constexpr index_t settings = 50;
+constexpr index_t jobs_each = 20;
 
 }  // namespace
 
 TEST_CASE("a thousand random problems are decoded as the plain decoder does") {
-  index near_ties = 0;
-  index tokens = 0;
-  std::map<stop_reason, index> stops;
+  index_t near_ties = 0;
+  index_t tokens = 0;
+  std::map<stop_reason, index_t> stops;
   for (std::uint64_t seed = 0; seed < settings; ++seed) {
     const setting s = random_setting(seed, jobs_each);
     const auto found = decode(s, {.parallel = 7});
@@ -255,7 +255,7 @@ TEST_CASE("a thousand random problems are decoded as the plain decoder does") {
         FAIL_CHECK("differs in " << wrong);
       }
       ++stops[result.text.stop];
-      tokens += static_cast<index>(result.text.ids.size());
+      tokens += static_cast<index_t>(result.text.ids.size());
     }
   }
   CHECK(near_ties <= 2);
@@ -271,7 +271,7 @@ TEST_CASE("a thousand random problems are decoded as the plain decoder does") {
 
 TEST_CASE("the CPU backend decodes the same problems") {
   // Its statistics are single precision: a schedule near its threshold may go the other way.
-  index different = 0;
+  index_t different = 0;
   for (std::uint64_t seed = 0; seed < settings; ++seed) {
     const setting s = random_setting(seed, jobs_each);
     const auto found = decode(s, {.parallel = 64}, serial_executor{}, cpu{});
@@ -287,7 +287,7 @@ TEST_CASE("the CPU backend decodes the same problems") {
 }
 
 TEST_CASE("a text does not depend on what else is in flight or how the model is called") {
-  index evicted = 0;
+  index_t evicted = 0;
   for (std::uint64_t seed = 0; seed < settings; ++seed) {
     setting s = random_setting(seed, jobs_each);
     INFO("setting " << seed);
@@ -295,12 +295,12 @@ TEST_CASE("a text does not depend on what else is in flight or how the model is 
     CHECK(difference(decode(s, {.parallel = 1}), expected) == "");
     CHECK(difference(decode(s, {.parallel = 64}), expected) == "");
     CHECK(difference(decode(s, {.parallel = 64}, thread_executor(3)), expected) == "");
-    for (const index lag : {1, 4, 32}) {
+    for (const index_t lag : {1, 4, 32}) {
       INFO("lag " << lag);
       CHECK(difference(decode(s, {.parallel = 7, .defer_student = true, .max_lag = lag}),
                        expected) == "");
     }
-    for (const index most : {2, 3, 5}) {
+    for (const index_t most : {2, 3, 5}) {
       s.model.chunk = most;
       INFO("chunk " << most);
       CHECK(difference(decode(s, {.parallel = 7}), expected) == "");
@@ -308,7 +308,7 @@ TEST_CASE("a text does not depend on what else is in flight or how the model is 
             "");
     }
     s.model.chunk = 11;
-    for (const index most : {2, 3, 5}) {
+    for (const index_t most : {2, 3, 5}) {
       s.model.streams = most;
       INFO("streams " << most);
       const auto found = decode(s, {.parallel = 64, .defer_student = most == 3});
@@ -352,7 +352,7 @@ TEST_CASE("a cache too small for one text ends it and no other") {
 
 TEST_CASE("late scores are those of the eager order up to the model's rounding") {
   double worst = 0;
-  index compared = 0;
+  index_t compared = 0;
   for (std::uint64_t seed = 0; seed < settings; ++seed) {
     setting s = random_setting(seed, jobs_each);
     s.schedule = piecewise_lambda{0.6, 0.9};
@@ -379,7 +379,7 @@ TEST_CASE("late scores are those of the eager order up to the model's rounding")
 }
 
 TEST_CASE("the model works once for each token and stream") {
-  for (const index length : {50, 100, 200}) {
+  for (const index_t length : {50, 100, 200}) {
     setting s = random_setting(3, 6);
     s.model.hostile = false;
     s.model.context = 1000;
@@ -423,9 +423,9 @@ TEST_CASE("the teacher's stream is freed once the student goes on alone") {
   const auto alone = std::ranges::count_if(
       tokens, [](const hinted_token& t) { return std::isnan(t.teacher_log_prob); });
   CHECK(alone > 50);
-  const auto led = static_cast<index>(tokens.size()) - alone;
+  const auto led = static_cast<index_t>(tokens.size()) - alone;
   CHECK(found.counts.teacher_tokens ==
-        static_cast<index>(s.jobs[0].teacher_prompt.size()) + led - 1);
+        static_cast<index_t>(s.jobs[0].teacher_prompt.size()) + led - 1);
   for (std::size_t k = static_cast<std::size_t>(led); k < tokens.size(); ++k) {
     CHECK(tokens[k].lambda == 1);
   }
@@ -434,7 +434,7 @@ TEST_CASE("the teacher's stream is freed once the student goes on alone") {
 TEST_CASE("trouble in the model ends the texts in flight") {
   for (const auto trouble : {forward_status::aborted, forward_status::fatal}) {
     for (const bool deferred : {false, true}) {
-      for (const index at : {0, 1, 7, 20}) {
+      for (const index_t at : {0, 1, 7, 20}) {
         setting s = random_setting(12, 15);
         const auto whole = decode(s, {.parallel = 5});
         s.model.trouble = trouble;
@@ -443,7 +443,7 @@ TEST_CASE("trouble in the model ends the texts in flight") {
         REQUIRE(found.results.size() == s.jobs.size());
         const auto reason =
             trouble == forward_status::fatal ? stop_reason::model_failed : stop_reason::cancelled;
-        index ended = 0;
+        index_t ended = 0;
         for (const auto& [record, result] : found.results) {
           const auto& expected = whole.results.at(record).text;
           REQUIRE(result.text.ids.size() <= expected.ids.size());
@@ -462,10 +462,10 @@ TEST_CASE("trouble in the model ends the texts in flight") {
 }
 
 TEST_CASE("a cancelled run hands every text back as far as it came") {
-  for (const index calls : {0, 1, 10}) {
+  for (const index_t calls : {0, 1, 10}) {
     const setting s = random_setting(31, 12);
     const auto whole = decode(s, {.parallel = 4});
-    index left = calls;
+    index_t left = calls;
     const auto found = decode(s, {.parallel = 4, .cancelled = [&] { return left-- <= 0; }});
     CHECK(found.counts.calls == calls);
     REQUIRE(found.results.size() == s.jobs.size());

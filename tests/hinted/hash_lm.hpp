@@ -27,15 +27,15 @@ namespace idiolect::test {
 
 struct hash_lm_options {
   std::uint64_t seed = 1;
-  index vocab = 40;
-  index context = 100;
-  index streams = 256;
-  index chunk = 4096;
-  index cache = 1 << 20;  ///< tokens over all streams
+  index_t vocab = 40;
+  index_t context = 100;
+  index_t streams = 256;
+  index_t chunk = 4096;
+  index_t cache = 1 << 20;  ///< tokens over all streams
   double noise = 1;       ///< of what the whole text says, beside what its last two tokens say
   bool hostile = false;   ///< some rows have masked halves, some NaN
   double rounding = 0;    ///< a row's error when its chunk has more than one token
-  index trouble_at = -1;  ///< the call of forward that ends with `trouble`
+  index_t trouble_at = -1;  ///< the call of forward that ends with `trouble`
   forward_status trouble = forward_status::aborted;
 };
 
@@ -46,10 +46,10 @@ class hash_lm {
 
   explicit hash_lm(hash_lm_options o) : options_(o) {}
 
-  [[nodiscard]] index vocab_size() const { return options_.vocab; }
-  [[nodiscard]] index context_size() const { return options_.context; }
-  [[nodiscard]] index max_streams() const { return options_.streams; }
-  [[nodiscard]] index max_chunk() const { return options_.chunk; }
+  [[nodiscard]] index_t vocab_size() const { return options_.vocab; }
+  [[nodiscard]] index_t context_size() const { return options_.context; }
+  [[nodiscard]] index_t max_streams() const { return options_.streams; }
+  [[nodiscard]] index_t max_chunk() const { return options_.chunk; }
   [[nodiscard]] bool is_end(token_id t) const { return t == 0; }
 
   stream_id open() {
@@ -65,27 +65,27 @@ class hash_lm {
     return id;
   }
   void drop(stream_id s) { require<backend_error>(streams_.erase(s) == 1, "drop", "not open"); }
-  [[nodiscard]] index length(stream_id s) const {
-    return static_cast<index>(streams_.at(s).tokens.size());
+  [[nodiscard]] index_t length(stream_id s) const {
+    return static_cast<index_t>(streams_.at(s).tokens.size());
   }
 
   forward_status forward(std::span<const chunk> chunks) {
     require(!dead_, "forward", "called after a fatal error");
-    index total = 0;
-    index cached = 0;
+    index_t total = 0;
+    index_t cached = 0;
     std::vector<stream_id> seen;
     for (const chunk& c : chunks) {
       require(!c.tokens.empty(), "chunks", "an empty one");
       require(std::ranges::find(seen, c.stream) == seen.end(), "chunks", "a stream twice");
       seen.push_back(c.stream);
-      total += static_cast<index>(c.tokens.size());
-      if (length(c.stream) + static_cast<index>(c.tokens.size()) > options_.context) {
+      total += static_cast<index_t>(c.tokens.size());
+      if (length(c.stream) + static_cast<index_t>(c.tokens.size()) > options_.context) {
         ++overlong_;
         return forward_status::no_room;
       }
     }
     require(total > 0 && total <= options_.chunk, "chunks", "too many tokens or none");
-    for (const auto& [id, s] : streams_) cached += static_cast<index>(s.tokens.size());
+    for (const auto& [id, s] : streams_) cached += static_cast<index_t>(s.tokens.size());
     if (calls_ == options_.trouble_at) {
       ++calls_;
       dead_ = options_.trouble == forward_status::fatal;
@@ -112,14 +112,14 @@ class hash_lm {
 
   [[nodiscard]] matrix_view<const float> logits(stream_id s) const {
     const auto& rows = streams_.at(s).logits;
-    return {rows.data(), static_cast<index>(rows.size()) / options_.vocab, options_.vocab};
+    return {rows.data(), static_cast<index_t>(rows.size()) / options_.vocab, options_.vocab};
   }
 
-  [[nodiscard]] index open_streams() const { return static_cast<index>(streams_.size()); }
-  [[nodiscard]] index most_streams() const { return most_streams_; }
-  [[nodiscard]] index calls() const { return calls_; }
-  [[nodiscard]] index evictions() const { return evictions_; }  // no_room for the cache
-  [[nodiscard]] index overlong() const { return overlong_; }    // no_room for the context
+  [[nodiscard]] index_t open_streams() const { return static_cast<index_t>(streams_.size()); }
+  [[nodiscard]] index_t most_streams() const { return most_streams_; }
+  [[nodiscard]] index_t calls() const { return calls_; }
+  [[nodiscard]] index_t evictions() const { return evictions_; }  // no_room for the cache
+  [[nodiscard]] index_t overlong() const { return overlong_; }    // no_room for the context
 
  private:
   struct stream {
@@ -141,8 +141,8 @@ class hash_lm {
     random_source own(whole);
     // From nearly certain to nearly uniform, as rows of a real model are.
     const double sharpness = std::exp(common.uniform(-1.5, 2));
-    const index kind = options_.hostile ? own.below(60) : 59;
-    for (index i = 0; i < options_.vocab; ++i) {
+    const index_t kind = options_.hostile ? own.below(60) : 59;
+    for (index_t i = 0; i < options_.vocab; ++i) {
       double z = sharpness * common.normal() + options_.noise * own.normal() + error;
       if (i % 3 == 0) z += error;
       if (kind < 6 && i % 2 == (kind < 3 ? 0 : 1)) z = -infinity;
@@ -150,7 +150,7 @@ class hash_lm {
       rows.push_back(static_cast<float>(z));
     }
     if (kind == 7) {
-      const index bad = own.below(3 * options_.vocab);
+      const index_t bad = own.below(3 * options_.vocab);
       if (bad < options_.vocab) {
         const auto at = rows.end() - static_cast<std::ptrdiff_t>(options_.vocab - bad);
         *at = static_cast<float>(own.below(2) == 0 ? not_a_number : infinity);
@@ -161,10 +161,10 @@ class hash_lm {
   hash_lm_options options_;
   std::map<stream_id, stream> streams_;
   stream_id next_ = 0;
-  index most_streams_ = 0;
-  index calls_ = 0;
-  index evictions_ = 0;
-  index overlong_ = 0;
+  index_t most_streams_ = 0;
+  index_t calls_ = 0;
+  index_t evictions_ = 0;
+  index_t overlong_ = 0;
   bool dead_ = false;
 };
 static_assert(causal_lm<hash_lm>);
@@ -172,17 +172,17 @@ static_assert(causal_lm<hash_lm>);
 /// Pieces of 0 to 3 bytes of '#', 'a', and the two bytes of 'é'.
 class scrap_tokenizer {
  public:
-  scrap_tokenizer(index vocab, std::uint64_t seed) {
+  scrap_tokenizer(index_t vocab, std::uint64_t seed) {
     random_source random(seed);
-    for (index t = 0; t < vocab; ++t) {
+    for (index_t t = 0; t < vocab; ++t) {
       std::string piece;
-      for (index k = random.below(4); k > 0; --k) {
+      for (index_t k = random.below(4); k > 0; --k) {
         piece += std::string_view("##a\xC3\xA9")[static_cast<std::size_t>(random.below(5))];
       }
       pieces_.push_back(std::move(piece));
     }
   }
-  [[nodiscard]] index vocab_size() const { return static_cast<index>(pieces_.size()); }
+  [[nodiscard]] index_t vocab_size() const { return static_cast<index_t>(pieces_.size()); }
   void encode(std::string_view, std::vector<token_id>&) const {}
   void append_piece(token_id t, std::string& bytes) const {
     bytes += pieces_[static_cast<std::size_t>(t)];

@@ -55,11 +55,11 @@ class plain_decoder {
 
   plain_text decode(const decode_job& job) const {
     plain_text text;
-    const index context = model_.context_size();
+    const index_t context = model_.context_size();
     std::vector<token_id> teacher = job.teacher_prompt;
     std::vector<token_id> student = job.student_prompt;
     const auto fits = [&](const std::vector<token_id>& t) {
-      return static_cast<index>(t.size()) <= context;
+      return static_cast<index_t>(t.size()) <= context;
     };
     const auto stopped = [&](stop_reason reason) {
       text.stop = reason;
@@ -77,7 +77,7 @@ class plain_decoder {
         text.analysis.push_back(t);
         teacher.push_back(t);
         if (bytes_of(text.analysis).find(job.analysis_marker) != std::string::npos) break;
-        if (is_end(t) || static_cast<index>(text.analysis.size()) >= job.analysis_budget) {
+        if (is_end(t) || static_cast<index_t>(text.analysis.size()) >= job.analysis_budget) {
           return stopped(stop_reason::marker_missing);
         }
       }
@@ -115,7 +115,7 @@ class plain_decoder {
                                : (1 - t.lambda) * p[i] + t.lambda * q[i];
       }
       const sampler_options& sampler = job.rollout ? job.rollout_sampler : options_.sampler;
-      const auto r = sampled_distribution(m.data(), static_cast<index>(m.size()), sampler);
+      const auto r = sampled_distribution(m.data(), static_cast<index_t>(m.size()), sampler);
       if (r.empty()) return stopped(stop_reason::no_support);
       const double u = philox{options_.seed, job.record}.uniform(text.ids.size());
       text.near_tie = text.near_tie || near_tie(m, sampler, r, u);
@@ -146,7 +146,7 @@ class plain_decoder {
       if (is_end(t.token)) return stopped(stop_reason::end_of_sequence);
       text.bytes = bytes_of(text.ids);
       if (repeats(text.ids)) return stopped(stop_reason::repetition);
-      if (static_cast<index>(text.ids.size()) >= options_.max_tokens) {
+      if (static_cast<index_t>(text.ids.size()) >= options_.max_tokens) {
         return stopped(stop_reason::max_tokens);
       }
     }
@@ -196,8 +196,8 @@ class plain_decoder {
   // Has any n-gram been seen too often? Asked after every token, so the last one decides.
   [[nodiscard]] bool repeats(const std::vector<token_id>& ids) const {
     const auto [length, times] = options_.repetition;
-    if (times == 0 || static_cast<index>(ids.size()) < length) return false;
-    index count = 0;
+    if (times == 0 || static_cast<index_t>(ids.size()) < length) return false;
+    index_t count = 0;
     for (auto at = ids.begin(); ids.end() - at >= length; ++at) {
       count += std::equal(at, at + length, ids.end() - length) ? 1 : 0;
     }
@@ -215,7 +215,7 @@ class plain_decoder {
       sampler_options moved = o;
       if (o.top_p < 1) moved.top_p = std::clamp(o.top_p + hair, 1e-300, 1.0);
       if (o.min_p > 0) moved.min_p = std::clamp(o.min_p * (1 + hair), 0.0, 1.0);
-      const auto other = sampled_distribution(m.data(), static_cast<index>(m.size()), moved);
+      const auto other = sampled_distribution(m.data(), static_cast<index_t>(m.size()), moved);
       if (other.tokens != r.tokens) return true;
     }
     // Ranks: two tokens that nearly tie where the rank decides.

@@ -57,11 +57,11 @@ doubles softmax(const doubles& z) {
 
 /// Frequencies of the first token over many records.
 template <class Policy>
-std::vector<index> frequencies(const Policy& policy, const doubles& teacher, const doubles& student,
-                               index draws) {
-  std::vector<index> counts(teacher.size());
+std::vector<index_t> frequencies(const Policy& policy, const doubles& teacher, const doubles& student,
+                               index_t draws) {
+  std::vector<index_t> counts(teacher.size());
   typename Policy::scratch memory;
-  for (index r = 0; r < draws; ++r) {
+  for (index_t r = 0; r < draws; ++r) {
     auto state = policy.start(static_cast<std::uint64_t>(r));
     policy.step(state, std::span<const double>(teacher), std::span<const double>(student), memory);
     ++counts[static_cast<std::size_t>(state.ids.at(0))];
@@ -69,7 +69,7 @@ std::vector<index> frequencies(const Policy& policy, const doubles& teacher, con
   return counts;
 }
 
-double chi_squared(const std::vector<index>& counts, const doubles& p, index draws) {
+double chi_squared(const std::vector<index_t>& counts, const doubles& p, index_t draws) {
   double sum = 0;
   for (std::size_t i = 0; i < p.size(); ++i) {
     const double expected = p[i] * static_cast<double>(draws);
@@ -117,7 +117,7 @@ TEST_CASE("the schedules are their formulas and exact at their ends") {
 
 TEST_CASE("the mixture is geometric and knows its largest") {
   random_source random(9);
-  for (const index n : {1, 7, 8, 9, 100, 1001}) {
+  for (const index_t n : {1, 7, 8, 9, 100, 1001}) {
     auto p = gaussian_row(n, 3, random.bits(), 100);
     auto q = stored<float>(gaussian_row(n, 3, random.bits(), -1000));
     if (n > 8) p[3] = -infinity;
@@ -137,7 +137,7 @@ TEST_CASE("the mixture is geometric and knows its largest") {
 TEST_CASE("tokens are drawn from the geometric mixture") {
   const doubles teacher = {2, 0.5, -1, 0, 1, -infinity, 0.3};
   const doubles student = {-1, 1, 0.2, 0, 1.5, 3, -infinity};
-  const index draws = 40'000;
+  const index_t draws = 40'000;
   // Critical values of chi-squared at 1e-4 for up to 6 degrees of freedom.
   constexpr double critical = 27.9;
   for (const double lambda : {0.0, 0.25, 0.7, 1.0}) {
@@ -183,10 +183,10 @@ TEST_CASE("lambda 0 is the teacher and lambda 1 the student exactly") {
   random_source random(21);
   hinted_policy<reference<>, archetype::byte_tokenizer, constant_lambda>::scratch memory;
   for (int round = 0; round < 300; ++round) {
-    const index n = 2 + random.below(250);
+    const index_t n = 2 + random.below(250);
     auto teacher = gaussian_row(n, 2, random.bits());
     auto student = gaussian_row(n, 2, random.bits());
-    for (index k = random.below(n); k > 1; --k) {
+    for (index_t k = random.below(n); k > 1; --k) {
       (random.below(2) == 0 ? teacher : student)[static_cast<std::size_t>(random.below(n))] =
           -infinity;
     }

@@ -17,10 +17,10 @@
 namespace idiolect::test {
 namespace {
 
-std::string random_bytes(random_source& random, index longest, std::string_view alphabet) {
+std::string random_bytes(random_source& random, index_t longest, std::string_view alphabet) {
   std::string bytes(static_cast<std::size_t>(random.below(longest + 1)), ' ');
   for (char& c : bytes) {
-    c = alphabet[static_cast<std::size_t>(random.below(static_cast<index>(alphabet.size())))];
+    c = alphabet[static_cast<std::size_t>(random.below(static_cast<index_t>(alphabet.size())))];
   }
   return bytes;
 }
@@ -48,7 +48,7 @@ void append_character(std::string& text, char32_t c) {
 
 TEST_CASE("a byte sequence is found across any borders of pieces") {
   random_source random(1);
-  index found = 0;
+  index_t found = 0;
   for (int round = 0; round < 5000; ++round) {
     const std::string needle = random_bytes(random, 5, "ab\xC3");
     byte_watch watch(needle);
@@ -69,16 +69,16 @@ TEST_CASE("a byte sequence is found across any borders of pieces") {
 
 TEST_CASE("an n-gram that comes back is counted as by hand") {
   random_source random(2);
-  index stopped = 0;
+  index_t stopped = 0;
   for (int round = 0; round < 3000; ++round) {
     const repetition_options o{1 + random.below(6), random.below(6)};
     repetition_watch watch(o);
     std::vector<token_id> tokens;
-    const index vocab = 1 + random.below(4);
+    const index_t vocab = 1 + random.below(4);
     for (int step = 0; step < 60; ++step) {
       tokens.push_back(static_cast<token_id>(random.below(vocab)));
-      index count = 0;
-      if (static_cast<index>(tokens.size()) >= o.length) {
+      index_t count = 0;
+      if (static_cast<index_t>(tokens.size()) >= o.length) {
         for (auto at = tokens.begin(); tokens.end() - at >= o.length; ++at) {
           count += std::equal(at, at + o.length, tokens.end() - o.length) ? 1 : 0;
         }
@@ -115,10 +115,10 @@ TEST_CASE("what is shown ends with a whole character") {
   for (int round = 0; round < 3000; ++round) {
     std::string text;
     std::vector<std::size_t> borders = {0};
-    for (index k = random.below(8); k >= 0; --k) {
+    for (index_t k = random.below(8); k >= 0; --k) {
       const char32_t highest[] = {0x7F, 0x7FF, 0xFFFF, 0x10FFFF};
       append_character(text, static_cast<char32_t>(
-                                 random.below(static_cast<index>(highest[random.below(4)]) + 1)));
+                                 random.below(static_cast<index_t>(highest[random.below(4)]) + 1)));
       borders.push_back(text.size());
     }
     for (std::size_t cut = 0; cut <= text.size(); ++cut) {

@@ -71,7 +71,7 @@ TEST_CASE("guide: scores before and progress and cancellation") {
   history_lm model;
   history_lm second_model_object;
   bool stop_requested = false;
-  idiolect::index tries = 0;
+  idiolect::index_t tries = 0;
   // [around]
   idiolect::rewrite_options options;
   options.first_record = 0;  // records that an interrupted run had finished: same draws after them

@@ -26,7 +26,7 @@ struct letters_tokenizer {
   static constexpr std::string_view letters = "0123456789+=> \nHx";
   static constexpr token_id first = 2;
 
-  [[nodiscard]] index vocab_size() const { return first + static_cast<index>(letters.size()); }
+  [[nodiscard]] index_t vocab_size() const { return first + static_cast<index_t>(letters.size()); }
   void encode(std::string_view text, std::vector<token_id>& out) const {
     out.push_back(1);
     for (const char c : text) {
@@ -49,17 +49,17 @@ class history_lm {
  public:
   static constexpr bool batch_invariant = true;
 
-  explicit history_lm(index context = 64, index streams = 1000, index chunk = 1000)
+  explicit history_lm(index_t context = 64, index_t streams = 1000, index_t chunk = 1000)
       : context_(context), max_streams_(streams), max_chunk_(chunk) {}
 
-  [[nodiscard]] static index vocab_size() { return letters_tokenizer{}.vocab_size(); }
-  [[nodiscard]] index context_size() const { return context_; }
-  [[nodiscard]] index max_streams() const { return max_streams_; }
-  [[nodiscard]] index max_chunk() const { return max_chunk_; }
+  [[nodiscard]] static index_t vocab_size() { return letters_tokenizer{}.vocab_size(); }
+  [[nodiscard]] index_t context_size() const { return context_; }
+  [[nodiscard]] index_t max_streams() const { return max_streams_; }
+  [[nodiscard]] index_t max_chunk() const { return max_chunk_; }
   [[nodiscard]] bool is_end(token_id t) const { return t == 0; }
 
   stream_id open() {
-    require<backend_error>(static_cast<index>(streams_.size()) < max_streams_, "history_lm",
+    require<backend_error>(static_cast<index_t>(streams_.size()) < max_streams_, "history_lm",
                            "full");
     streams_.emplace(next_, stream{});
     return next_++;
@@ -70,21 +70,21 @@ class history_lm {
     return id;
   }
   void drop(stream_id s) { streams_.erase(s); }
-  [[nodiscard]] index length(stream_id s) const {
-    return static_cast<index>(streams_.at(s).tokens.size());
+  [[nodiscard]] index_t length(stream_id s) const {
+    return static_cast<index_t>(streams_.at(s).tokens.size());
   }
-  [[nodiscard]] index open_streams() const { return static_cast<index>(streams_.size()); }
+  [[nodiscard]] index_t open_streams() const { return static_cast<index_t>(streams_.size()); }
 
   /// Calls from this one on (the first is 1) end with `status`; 0: all are well.
-  index fails_at = 0;
+  index_t fails_at = 0;
   forward_status failure = forward_status::fatal;
-  index calls = 0;
+  index_t calls = 0;
 
   forward_status forward(std::span<const chunk> chunks) {
     ++calls;
     if (fails_at > 0 && calls >= fails_at) return failure;
     for (const chunk& c : chunks) {
-      if (length(c.stream) + static_cast<index>(c.tokens.size()) > context_) {
+      if (length(c.stream) + static_cast<index_t>(c.tokens.size()) > context_) {
         return forward_status::no_room;
       }
     }
@@ -105,7 +105,7 @@ class history_lm {
 
   [[nodiscard]] matrix_view<const float> logits(stream_id s) const {
     const auto& held = streams_.at(s).logits;
-    return {held.data(), static_cast<index>(held.size()) / vocab_size(), vocab_size()};
+    return {held.data(), static_cast<index_t>(held.size()) / vocab_size(), vocab_size()};
   }
 
   /// The row after these tokens: noise, with a text's end and the delimiter likely enough.
@@ -114,7 +114,7 @@ class history_lm {
     for (const token_id t : tokens)
       hash = (hash ^ static_cast<std::uint64_t>(t + 1)) * 1099511628211u;
     std::vector<float> row;
-    for (index i = 0; i < vocab_size(); ++i) {
+    for (index_t i = 0; i < vocab_size(); ++i) {
       std::uint64_t x = hash + static_cast<std::uint64_t>(i) * 0x9E3779B97F4A7C15u;
       x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
       x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
@@ -130,9 +130,9 @@ class history_lm {
     std::vector<float> logits{};
   };
 
-  index context_;
-  index max_streams_;
-  index max_chunk_;
+  index_t context_;
+  index_t max_streams_;
+  index_t max_chunk_;
   std::map<stream_id, stream> streams_;
   stream_id next_ = 0;
 };

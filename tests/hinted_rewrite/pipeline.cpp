@@ -83,7 +83,7 @@ void print(std::ostream& out, double x) {
 template <class Tokens>
 std::string describe(std::uint64_t number, provenance how, stop_reason stop,
                      const std::string& text, const Tokens& tokens,
-                     const std::vector<token_id>& analysis, index rollouts, index tries) {
+                     const std::vector<token_id>& analysis, index_t rollouts, index_t tries) {
   std::ostringstream out;
   out << number << ' ' << name(how) << ' ' << name(stop) << " '" << text << "' " << rollouts << '/'
       << tries << " analysis";
@@ -129,7 +129,7 @@ naive_text naive_decode(const policy_type& policy, const rewrite_prompt& prompt,
       policy.append_piece(t.analysis.back(), written);
       if (written.find(prompt.analysis_marker) != std::string::npos) break;
       if (policy.is_end(t.analysis.back()) ||
-          static_cast<index>(t.analysis.size()) >= prompt.analysis_budget) {
+          static_cast<index_t>(t.analysis.size()) >= prompt.analysis_budget) {
         t.state.stop = stop_reason::marker_missing;
         return t;
       }
@@ -159,11 +159,11 @@ std::vector<std::string> naive_rewrite(const policy_type& policy, const prompter
   for (std::size_t i = 0; i < records.size(); ++i) {
     const rewrite_prompt prompt = prompts(records[i]);
     const std::uint64_t number = o.first_record + i;
-    index rollouts = 0;
-    index tries = 0;
+    index_t rollouts = 0;
+    index_t tries = 0;
     naive_text text;
     provenance how = provenance::rejected;
-    const auto attempt = [&](bool rollout, index k) {
+    const auto attempt = [&](bool rollout, index_t k) {
       text = naive_decode(policy, prompt, rollout, try_key(number, rollout, k), o.rollout_sampler,
                           context);
       ++(rollout ? rollouts : tries);
@@ -173,10 +173,10 @@ std::vector<std::string> naive_rewrite(const policy_type& policy, const prompter
       const bool again = !text.state.tokens.empty();  // else it would end the same way
       return !accepted && again;
     };
-    for (index k = 0; k < o.rollouts && attempt(true, k); ++k) {
+    for (index_t k = 0; k < o.rollouts && attempt(true, k); ++k) {
     }
     if (how == provenance::rejected) {
-      for (index k = 0; k < o.tries && attempt(false, k); ++k) {
+      for (index_t k = 0; k < o.tries && attempt(false, k); ++k) {
       }
     }
     lines.push_back(describe(number, how, text.state.stop, text.state.bytes, text.state.tokens,
@@ -200,7 +200,7 @@ std::string joined(const std::vector<std::string>& lines) {
 
 TEST_CASE("rewrite equals the obvious way for any number of records in flight") {
   const auto records = some_records(120);
-  const index context = 64;
+  const index_t context = 64;
   for (const bool analysis : {false, true}) {
     const policy_type policy(cpu{}, letters, linear_lambda{1.2}, policy_options());
     const auto prompts = make_prompter(analysis);
@@ -216,9 +216,9 @@ TEST_CASE("rewrite equals the obvious way for any number of records in flight") 
     }
     CHECK((all.find("marker_missing") != std::string::npos) == analysis);
 
-    for (const index parallel : {1, 7, 64}) {
-      for (const index window : {0, 1, 5}) {
-        for (const index streams : {1000, 9}) {
+    for (const index_t parallel : {1, 7, 64}) {
+      for (const index_t window : {0, 1, 5}) {
+        for (const index_t streams : {1000, 9}) {
           history_lm model(context, streams);
           o.decoder.parallel = parallel;
           o.window = window;
@@ -272,7 +272,7 @@ TEST_CASE("rewrite delivers in order within its window") {
   o.window = 20;
   std::size_t taken = 0;
   std::size_t given = 0;
-  index tries = 0;
+  index_t tries = 0;
   o.progress = [&](const rewrite_report& r) {
     ++tries;
     CHECK(static_cast<std::size_t>(r.records) == given);
@@ -300,20 +300,20 @@ TEST_CASE("rewrite: scores before and after") {
   const auto records = some_records(40);
   const policy_type policy(cpu{}, letters, linear_lambda{1.2}, policy_options());
   const auto prompts = make_prompter();
-  for (const index chunk : {1000, 7}) {
+  for (const index_t chunk : {1000, 7}) {
     history_lm model;
     history_lm other(64, 1000, chunk);
     rewrite_options o;
     o.reference_score = reference_scorer(cpu{}, other);
     double sum = 0;
-    index tokens = 0;
+    index_t tokens = 0;
     const auto report = rewrite(
         model, policy, source_of(records), prompts, picky{},
         [&](rewritten<question_answer>&& r) {
           sequence_score expected;
           for (const auto& t : r.tokens) expected.add(t.student);
           CHECK(r.cll.sum_phi == expected.sum_phi);
-          CHECK(r.cll.tokens == static_cast<index>(r.tokens.size()));
+          CHECK(r.cll.tokens == static_cast<index_t>(r.tokens.size()));
           const auto fits = r.prompt.student.size() + r.prompt.reference.size() - 1 <= 64;
           REQUIRE(r.reference_cll.has_value() == fits);
           if (!fits) return;
@@ -325,7 +325,7 @@ TEST_CASE("rewrite: scores before and after") {
             std::vector<token_id> next;
             letters.encode(std::string_view(&c, 1), next);
             const token_id target = c == '$' ? 0 : next.back();
-            matrix_view<const float> view(row.data(), 1, static_cast<index>(row.size()));
+            matrix_view<const float> view(row.data(), 1, static_cast<index_t>(row.size()));
             naive.add(score(cpu{}, view, std::vector<token_id>{target})[0]);
             text.push_back(target);
           }
@@ -350,7 +350,7 @@ TEST_CASE("rewrite: cancelled between two calls") {
     (void)rewrite(model, policy, source_of(records), make_prompter(), picky{},
                   [&](rewritten<question_answer>&& r) { whole.push_back(describe(r)); });
   }
-  for (const index after : {0, 1, 20, 60, 100}) {
+  for (const index_t after : {0, 1, 20, 60, 100}) {
     history_lm model;
     std::vector<std::string> lines;
     rewrite_options o;
@@ -362,7 +362,7 @@ TEST_CASE("rewrite: cancelled between two calls") {
     CHECK(model.open_streams() == 0);
     CHECK(model.calls == after);
     REQUIRE(lines.size() < whole.size());
-    CHECK(static_cast<index>(lines.size()) == report.records);
+    CHECK(static_cast<index_t>(lines.size()) == report.records);
     CHECK(std::equal(lines.begin(), lines.end(), whole.begin()));  // a prefix, and nothing else
   }
 }
@@ -374,7 +374,7 @@ TEST_CASE("rewrite: a model that fails or is aborted") {
     history_lm model;
     model.fails_at = 30;
     model.failure = status;
-    index given = 0;
+    index_t given = 0;
     const auto report = rewrite(model, policy, source_of(records), make_prompter(), picky{},
                                 [&](rewritten<question_answer>&&) { ++given; });
     CHECK(report.stop ==
@@ -415,7 +415,7 @@ TEST_CASE("rewrite: no record at all and no try at all") {
   const policy_type policy(cpu{}, letters, linear_lambda{1.2}, policy_options());
   const std::vector<question_answer> none;
   history_lm model;
-  index given = 0;
+  index_t given = 0;
   auto report = rewrite(model, policy, source_of(none), make_prompter(), picky{},
                         [&](rewritten<question_answer>&&) { ++given; });
   CHECK(report.records == 0);

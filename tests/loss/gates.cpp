@@ -52,7 +52,7 @@ std::vector<sample_row> samples() {
 /// The row's statistics, rounded once to the type that the gate computes in.
 template <class Real>
 row_stats<Real, everything> stats_of(const sample_row& r) {
-  const auto s = fold<everything>(r.logits.data(), static_cast<index>(r.logits.size()));
+  const auto s = fold<everything>(r.logits.data(), static_cast<index_t>(r.logits.size()));
   const auto wide = finish(s, r.logits[static_cast<std::size_t>(r.target)], r.target);
   row_stats<Real, everything> stats;
   stats.max = static_cast<Real>(wide.max);
@@ -92,7 +92,7 @@ TEMPLATE_TEST_CASE("a gate gives the weight of its published formula", "", float
     ++gates;
     for (const auto& row : samples()) {
       exact_stats want =
-          exact(row.logits.data(), static_cast<index>(row.logits.size()), row.target);
+          exact(row.logits.data(), static_cast<index_t>(row.logits.size()), row.target);
       want.external = row.external;
       const auto terms = as_token_loss(gate).evaluate(stats_of<TestType>(row));
       const auto where = [&] {

@@ -21,8 +21,8 @@
 namespace idiolect::test {
 namespace {
 
-constexpr index rows = 5;
-constexpr index cols = 2100;  // more than one block of the CPU backend, and a tail
+constexpr index_t rows = 5;
+constexpr index_t cols = 2100;  // more than one block of the CPU backend, and a tail
 
 const std::vector<token_id>& targets() {
   static const std::vector<token_id> y{3, 2099, -100, 2047, 2048};
@@ -32,33 +32,33 @@ const std::vector<token_id>& targets() {
 /// N rows of V at a stride, canaries between them.
 template <class T>
 struct padded {
-  index stride;
+  index_t stride;
   std::vector<T> memory;
   T canary = store<T>(-7.25);
 
-  padded(index rows_, index stride_) : stride(stride_) {
+  padded(index_t rows_, index_t stride_) : stride(stride_) {
     memory.assign(static_cast<std::size_t>(rows_ * stride_ + 8), canary);
   }
-  [[nodiscard]] matrix_view<T> view(index n = rows, index v = cols) {
+  [[nodiscard]] matrix_view<T> view(index_t n = rows, index_t v = cols) {
     return {memory.data() + 4, n, v, stride};
   }
   void fill(const std::vector<T>& values) {
-    for (index i = 0; i < rows; ++i) {
+    for (index_t i = 0; i < rows; ++i) {
       std::copy_n(values.begin() + i * cols, cols, view().row(i));
     }
   }
   [[nodiscard]] std::vector<T> values() {
     std::vector<T> result;
-    for (index i = 0; i < rows; ++i) {
+    for (index_t i = 0; i < rows; ++i) {
       result.insert(result.end(), view().row(i), view().row(i) + cols);
     }
     return result;
   }
   /// Whether everything outside of the rows is untouched.
   [[nodiscard]] bool clean() {
-    const auto at = static_cast<index>(memory.size());
-    for (index k = 0; k < at; ++k) {
-      const index column = (k - 4) % stride;
+    const auto at = static_cast<index_t>(memory.size());
+    for (index_t k = 0; k < at; ++k) {
+      const index_t column = (k - 4) % stride;
       if (k >= 4 && (k - 4) / stride < rows && column < cols) continue;
       if (static_cast<double>(load(memory[static_cast<std::size_t>(k)])) !=
           static_cast<double>(load(canary))) {
@@ -114,11 +114,11 @@ TEMPLATE_TEST_CASE("gradients at every element are those of the oracle", "", IDI
       CHECK(same_bits(before, logits.memory));
       CHECK(gradient.clean());
       worst_error worst;  // in units of what is allowed at that element
-      for (index i = 0; i < rows; ++i) {
+      for (index_t i = 0; i < rows; ++i) {
         const auto target = targets()[static_cast<std::size_t>(i)];
         const double start = accumulate ? 0.5 : 0;
         if (target == -100) {
-          for (index j = 0; j < cols; ++j) {
+          for (index_t j = 0; j < cols; ++j) {
             worst.see(static_cast<double>(load(gradient.view()(i, j))) == start ? 0 : 2,
                       [&] { return "the ignored row " + std::to_string(i); });
           }
@@ -218,7 +218,7 @@ TEST_CASE("a gradient that overlaps the logits in part is an error") {
     memory.assign(200, 0.5f);
     return e.argument();
   };
-  const auto at = [&](std::ptrdiff_t offset, index stride = 20, index n = 4, index v = 10) {
+  const auto at = [&](std::ptrdiff_t offset, index_t stride = 20, index_t n = 4, index_t v = 10) {
     return matrix_view<float>(memory.data() + 40 + offset, n, v, stride);
   };
   // Apart: before, behind, itself, or in the gaps between the rows.
@@ -256,14 +256,14 @@ TEST_CASE("rows of logits and gradient may interleave") {
   const auto values = gaussian_matrix<float>(4, 10, 2, 46);
   const std::vector<token_id> y{0, 3, 9, -100};
   std::vector<float> apart(40), memory(80, -7.25f);
-  for (index i = 0; i < 4; ++i) std::copy_n(values.begin() + i * 10, 10, memory.begin() + i * 20);
+  for (index_t i = 0; i < 4; ++i) std::copy_n(values.begin() + i * 10, 10, memory.begin() + i * 20);
   const auto before = memory;
   (void)loss_and_gradient(cpu{}, matrix_view<const float>(values.data(), 4, 10), y, idft{},
                           matrix_view<float>(apart.data(), 4, 10));
   (void)loss_and_gradient(cpu{}, matrix_view<const float>(memory.data(), 4, 10, 20), y, idft{},
                           matrix_view<float>(memory.data() + 10, 4, 10, 20));
   bool same = true;
-  for (index i = 0; i < 4; ++i) {
+  for (index_t i = 0; i < 4; ++i) {
     const auto k = static_cast<std::size_t>(i);
     for (std::size_t j = 0; j < 10; ++j) {
       same = same && memory[k * 20 + j] == before[k * 20 + j] &&

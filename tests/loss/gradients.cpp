@@ -106,7 +106,7 @@ exact_stats stats_at(const std::vector<long double>& logits, const sample_row& r
 /// The numerical derivative of external * f(statistics) by the logits.
 std::vector<long double> derivative_of(const sample_row& row, double temperature,
                                        const formula& f) {
-  return finite_difference(widened_row(row.logits.data(), static_cast<index>(row.logits.size())),
+  return finite_difference(widened_row(row.logits.data(), static_cast<index_t>(row.logits.size())),
                            [&](const std::vector<long double>& z) {
                              return row.external * f(stats_at(z, row, temperature));
                            });
@@ -120,7 +120,7 @@ constexpr double tolerance = 2e-11;
 TEST_CASE("the gradient of every gate with its weight frozen") {
   worst_error worst;
   for (const auto& row : samples()) {
-    const auto logits = widened_row(row.logits.data(), static_cast<index>(row.logits.size()));
+    const auto logits = widened_row(row.logits.data(), static_cast<index_t>(row.logits.size()));
     for (const double temperature : temperatures) {
       const exact_stats here = stats_at(logits, row, temperature);
       const auto pull =
@@ -145,7 +145,7 @@ TEST_CASE("the gradient of every differentiable gate through its weight") {
     if constexpr (differentiable_gate<std::remove_cvref_t<decltype(gate)>>) {
       ++gates;
       for (const auto& row : samples()) {
-        const auto logits = widened_row(row.logits.data(), static_cast<index>(row.logits.size()));
+        const auto logits = widened_row(row.logits.data(), static_cast<index_t>(row.logits.size()));
         for (const double temperature : {1.0, 1.7}) {
           const formula value = [&](const exact_stats& s) { return -weight(s) * s.log_prob; };
           compare("through " + name, row, temperature, erased(through_weight(gate)),
@@ -166,7 +166,7 @@ TEST_CASE("the samples visit every region of the gates") {
   int low_phi = 0, high_phi = 0, free_phi = 0, floored = 0, above_floor = 0, below_theta = 0;
   for (const auto& row : samples()) {
     const exact_stats s =
-        exact(row.logits.data(), static_cast<index>(row.logits.size()), row.target);
+        exact(row.logits.data(), static_cast<index_t>(row.logits.size()), row.target);
     const long double gamma = std::exp(-s.phi);
     low_gamma += gamma < 0.1L;
     high_gamma += gamma > 2;
@@ -232,7 +232,7 @@ void compare_everywhere(const std::string& name, const any_loss& f, const formul
   for (const auto& row : samples()) {
     // lse^2 at 1e4 is 1e8, and its difference quotient good to no more than 1e-8 of a nat.
     if (row.name == "shifted" && name != "entropy bonus") continue;
-    const auto logits = widened_row(row.logits.data(), static_cast<index>(row.logits.size()));
+    const auto logits = widened_row(row.logits.data(), static_cast<index_t>(row.logits.size()));
     for (const double temperature : temperatures) {
       compare(name, row, temperature, f, row.external * value(stats_at(logits, row, temperature)),
               derivative_of(row, temperature, value), worst);
@@ -270,7 +270,7 @@ TEST_CASE("the gradient of a gate sums to zero and lse's part to c") {
     worst.see(std::fabs(sum(run(cpu{}, row, erased(idft{}), 1).gradient)), where);
     worst.see(std::fabs(sum(run(cpu{}, row, erased(entropy_bonus{0.7}), 1).gradient)), where);
     const double lse = static_cast<double>(
-        exact(row.logits.data(), static_cast<index>(row.logits.size()), row.target).lse());
+        exact(row.logits.data(), static_cast<index_t>(row.logits.size()), row.target).lse());
     worst.see(
         scaled_error(sum(run(cpu{}, row, erased(z_loss{0.5}), 1).gradient), row.external * lse),
         where);

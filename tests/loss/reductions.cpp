@@ -20,35 +20,35 @@
 namespace idiolect::test {
 namespace {
 
-constexpr index rows = 150;  // more than the 128 chunks
-constexpr index cols = 11;
+constexpr index_t rows = 150;  // more than the 128 chunks
+constexpr index_t cols = 11;
 
 /// 150 rows, a third of them ignored, with weights of every sign.
 struct batch {
   std::vector<double> logits = gaussian_row(rows * cols, 2, 31);
   std::vector<token_id> targets = random_targets(rows, cols, 32);
   std::vector<float> weights;
-  index valid = 0;
+  index_t valid = 0;
 
   batch() {
     random_source random(33);
-    for (index i = 0; i < rows; ++i) {
+    for (index_t i = 0; i < rows; ++i) {
       if (i % 3 == 1) targets[static_cast<std::size_t>(i)] = -100;
       valid += i % 3 != 1;
       weights.push_back(i % 5 == 0 ? 0.0f : static_cast<float>(random.uniform(-1, 2)));
     }
   }
 
-  [[nodiscard]] matrix_view<const double> view(index first = 0, index count = rows) const {
+  [[nodiscard]] matrix_view<const double> view(index_t first = 0, index_t count = rows) const {
     return {logits.data() + first * cols, count, cols};
   }
-  [[nodiscard]] std::span<const token_id> target(index first = 0, index count = rows) const {
+  [[nodiscard]] std::span<const token_id> target(index_t first = 0, index_t count = rows) const {
     return {targets.data() + first, static_cast<std::size_t>(count)};
   }
-  [[nodiscard]] exact_stats stats(index i) const {
+  [[nodiscard]] exact_stats stats(index_t i) const {
     return exact(logits.data() + i * cols, cols, targets[static_cast<std::size_t>(i)]);
   }
-  [[nodiscard]] bool ignored(index i) const { return targets[static_cast<std::size_t>(i)] == -100; }
+  [[nodiscard]] bool ignored(index_t i) const { return targets[static_cast<std::size_t>(i)] == -100; }
 };
 
 /// The DFT loss and gradient with a factor for each row, by the formula.
@@ -58,14 +58,14 @@ struct direct {
 
   template <class Scale>
   direct(const batch& b, Scale&& scale) {
-    for (index i = 0; i < rows; ++i) {
+    for (index_t i = 0; i < rows; ++i) {
       if (b.ignored(i)) continue;
       const auto s = b.stats(i);
       const auto factor = static_cast<long double>(scale(i));
       loss += factor * -s.prob() * s.log_prob;
       const auto dz =
           exact_gradient(widened_row(b.logits.data() + i * cols, cols), s, s.prob(), 0, 0);
-      for (index j = 0; j < cols; ++j) {
+      for (index_t j = 0; j < cols; ++j) {
         gradient[static_cast<std::size_t>(i * cols + j)] = factor * dz[static_cast<std::size_t>(j)];
       }
     }
@@ -103,10 +103,10 @@ void check(const outcome& got, const direct& want) {
 
 TEST_CASE("sum and mean are over the tokens that are not ignored") {
   const batch b;
-  check(run(b, {.reduce = reduction::sum()}), direct(b, [](index) { return 1.0; }));
-  check(run(b, {}), direct(b, [&](index) { return 1.0L / static_cast<long double>(b.valid); }));
+  check(run(b, {.reduce = reduction::sum()}), direct(b, [](index_t) { return 1.0; }));
+  check(run(b, {}), direct(b, [&](index_t) { return 1.0L / static_cast<long double>(b.valid); }));
   CHECK(run(b, {}).report.valid == b.valid);
-  check(run(b, {.reduce = reduction::mean_over(77)}), direct(b, [](index) { return 1.0L / 77; }));
+  check(run(b, {.reduce = reduction::mean_over(77)}), direct(b, [](index_t) { return 1.0L / 77; }));
   // The loss alone is the same number.
   CHECK(loss(cpu{}, b.view(), b.targets, dft{}).loss == run(b, {}).report.loss);
 }
@@ -116,7 +116,7 @@ TEST_CASE("the other backend reduces alike") {
   std::vector<double> gradient(b.logits.size());
   const auto report = loss_and_gradient(reference{}, b.view(), b.targets, dft{},
                                         matrix_view<double>(gradient.data(), rows, cols));
-  const direct want(b, [&](index) { return 1.0L / static_cast<long double>(b.valid); });
+  const direct want(b, [&](index_t) { return 1.0L / static_cast<long double>(b.valid); });
   CHECK(scaled_error(report.loss, want.loss) < 1e-13);
   CHECK(largest_difference(gradient, want.gradient) < 1e-14);
 }
@@ -126,9 +126,9 @@ TEST_CASE("micro-batches with mean_over are the whole batch") {
   const auto whole = run(b, {});
   std::vector<double> gradient(b.logits.size(), not_a_number);
   double loss = 0, mean_of_means = 0;
-  const index cuts[] = {0, 1, 2, 40, 100, rows};  // the second holds only an ignored row
+  const index_t cuts[] = {0, 1, 2, 40, 100, rows};  // the second holds only an ignored row
   for (int k = 0; k < 5; ++k) {
-    const index first = cuts[k], count = cuts[k + 1] - cuts[k];
+    const index_t first = cuts[k], count = cuts[k + 1] - cuts[k];
     const auto part =
         loss_and_gradient(cpu{}, b.view(first, count), b.target(first, count), dft{},
                           matrix_view<double>(gradient.data() + first * cols, count, cols),
@@ -156,15 +156,15 @@ TEST_CASE("a mean over nothing is an error only where there is something") {
 TEST_CASE("sequence_mean is the mean of the sequences' means") {
   const batch b;
   // The third sequence is empty, [60, 61) and the last two hold no valid row.
-  const std::vector<index> offsets{0, 7, 7, 60, 61, 62, 63, 148, 149, 149, 150};
-  const auto scale_of = [&](const std::vector<index>& ends) {
+  const std::vector<index_t> offsets{0, 7, 7, 60, 61, 62, 63, 148, 149, 149, 150};
+  const auto scale_of = [&](const std::vector<index_t>& ends) {
     std::vector<long double> scale(rows, 0);
     long double sequences = 0;
     for (std::size_t k = 0; k + 1 < ends.size(); ++k) {
-      index n = 0;
-      for (index i = ends[k]; i < ends[k + 1]; ++i) n += !b.ignored(i);
+      index_t n = 0;
+      for (index_t i = ends[k]; i < ends[k + 1]; ++i) n += !b.ignored(i);
       sequences += n > 0;
-      for (index i = ends[k]; i < ends[k + 1]; ++i) {
+      for (index_t i = ends[k]; i < ends[k + 1]; ++i) {
         scale[static_cast<std::size_t>(i)] = 1.0L / static_cast<long double>(n);
       }
     }
@@ -172,16 +172,16 @@ TEST_CASE("sequence_mean is the mean of the sequences' means") {
     return scale;
   };
   for (const auto& ends :
-       {offsets, std::vector<index>{0, rows}, std::vector<index>{0, 0, 0, 5, rows, rows}}) {
+       {offsets, std::vector<index_t>{0, rows}, std::vector<index_t>{0, 0, 0, 5, rows, rows}}) {
     const auto scale = scale_of(ends);
     check(run(b, {.reduce = reduction::sequence_mean(), .sequence_offsets = ends}),
-          direct(b, [&](index i) { return scale[static_cast<std::size_t>(i)]; }));
+          direct(b, [&](index_t i) { return scale[static_cast<std::size_t>(i)]; }));
   }
 }
 
 TEST_CASE("sequence offsets that make no sense are named") {
   const batch b;
-  const auto complaint = [&](const std::vector<index>& offsets) {
+  const auto complaint = [&](const std::vector<index_t>& offsets) {
     return raised<shape_error>([&] {
              (void)run(b, {.reduce = reduction::sequence_mean(), .sequence_offsets = offsets});
            })
@@ -199,10 +199,10 @@ TEST_CASE("sequence offsets that make no sense are named") {
 TEST_CASE("none gives each token's loss and the sum") {
   const batch b;
   const auto got = run(b, {.reduce = reduction::none(), .weights = b.weights});
-  check(got, direct(b, [&](index i) { return b.weights[static_cast<std::size_t>(i)]; }));
+  check(got, direct(b, [&](index_t i) { return b.weights[static_cast<std::size_t>(i)]; }));
   REQUIRE(got.report.token_loss.size() == static_cast<std::size_t>(rows));
   double worst = 0;
-  for (index i = 0; i < rows; ++i) {
+  for (index_t i = 0; i < rows; ++i) {
     const auto k = static_cast<std::size_t>(i);
     const auto s = b.ignored(i) ? exact_stats{} : b.stats(i);
     const long double want = b.ignored(i) ? 0 : b.weights[k] * -s.prob() * s.log_prob;
@@ -216,7 +216,7 @@ TEST_CASE("external weights multiply the loss and stay in the denominator") {
   const batch b;
   const auto got = run(b, {.weights = b.weights});
   CHECK(got.report.valid == b.valid);
-  check(got, direct(b, [&](index i) {
+  check(got, direct(b, [&](index_t i) {
           return static_cast<long double>(b.weights[static_cast<std::size_t>(i)]) /
                  static_cast<long double>(b.valid);
         }));
@@ -274,8 +274,8 @@ TEST_CASE("the report stands beside the loss") {
   const auto report =
       loss(cpu{}, b.view(), b.targets, idft{}, {.weights = b.weights, .end_tokens = ends});
   long double nll = 0, phi = 0, weight = 0, end_prob = 0, smallest = 0;
-  index tokens = 0, end_count = 0, positive = 0;
-  for (index i = 0; i < rows; ++i) {
+  index_t tokens = 0, end_count = 0, positive = 0;
+  for (index_t i = 0; i < rows; ++i) {
     if (b.ignored(i)) continue;
     const auto s = b.stats(i);
     const long double gamma = std::min(std::max(std::exp(-s.phi), 0.1L), 2.0L);

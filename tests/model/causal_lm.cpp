@@ -19,12 +19,12 @@ namespace {
 
 // Everything a causal_lm needs, as a base whose members the models below hide one at a time.
 struct recurrent_model {
-  [[nodiscard]] index vocab_size() const { return 4; }
-  [[nodiscard]] index context_size() const { return 16; }
+  [[nodiscard]] index_t vocab_size() const { return 4; }
+  [[nodiscard]] index_t context_size() const { return 16; }
   stream_id open() { return 0; }
   stream_id fork(stream_id s) { return s + 1; }
   void drop(stream_id) {}
-  [[nodiscard]] index length(stream_id) const { return 0; }
+  [[nodiscard]] index_t length(stream_id) const { return 0; }
   forward_status forward(std::span<const chunk>) { return forward_status::ok; }
   [[nodiscard]] std::span<const float> logits(stream_id) const { return row; }
   [[nodiscard]] bool is_end(token_id t) const { return t == 0; }
@@ -33,9 +33,9 @@ struct recurrent_model {
 struct eigen_model : recurrent_model {
   using rows = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   [[nodiscard]] const rows& logits(stream_id) const { return held; }
-  void truncate(stream_id, index) {}
-  [[nodiscard]] index max_streams() const { return 8; }
-  [[nodiscard]] index max_chunk() const { return 3; }
+  void truncate(stream_id, index_t) {}
+  [[nodiscard]] index_t max_streams() const { return 8; }
+  [[nodiscard]] index_t max_chunk() const { return 3; }
   static constexpr bool device_logits = true;
   rows held;
 };
@@ -78,14 +78,14 @@ static_assert(!causal_lm<no_logits>);                                           
 static_assert(!causal_lm<no_end>);                                              // (6)
 
 struct silent_tokenizer {
-  [[nodiscard]] index vocab_size() const { return 1; }
+  [[nodiscard]] index_t vocab_size() const { return 1; }
   void encode(std::string_view, std::vector<token_id>&) const {}
 };
 static_assert(!tokenizer<silent_tokenizer>);
 
-archetype::markov_lm cycle(index vocab, index context) {
+archetype::markov_lm cycle(index_t vocab, index_t context) {
   std::vector<float> table(static_cast<std::size_t>(vocab * vocab), 0.0F);
-  for (index t = 0; t < vocab; ++t) {
+  for (index_t t = 0; t < vocab; ++t) {
     table[static_cast<std::size_t>(t * vocab + (t + 1) % vocab)] = 5.0F;
   }
   return {std::move(table), vocab, context, 0};

@@ -30,12 +30,12 @@ struct statistic_errors {
 template <class Cell>
 void compare(const std::vector<typename Cell::scalar>& row, const std::string& name,
              double temperature, statistic_errors& worst) {
-  const auto n = static_cast<index>(row.size());
+  const auto n = static_cast<index_t>(row.size());
   const auto state = Cell::backend().template fold<everything>(row.data(), n, 1 / temperature);
   const auto z = widened_row(row.data(), n, static_cast<long double>(temperature));
-  const auto largest = static_cast<index>(std::ranges::max_element(z) - z.begin());
+  const auto largest = static_cast<index_t>(std::ranges::max_element(z) - z.begin());
   const exact_stats row_truth = exact(z, 0);
-  for (const index target : {index{0}, n / 2, n - 1, largest}) {
+  for (const index_t target : {index_t{0}, n / 2, n - 1, largest}) {
     const auto k = static_cast<std::size_t>(target);
     const exact_stats want = row_truth.at(static_cast<token_id>(target), z[k]);
     const auto got = finish(state, static_cast<double>(load(row[k])) / temperature);
@@ -69,7 +69,7 @@ void check(const statistic_errors& worst, double tolerance) {
 TEMPLATE_TEST_CASE("statistics are those of the oracle", "", IDIOLECT_TEST_CELLS) {
   using T = typename TestType::scalar;
   statistic_errors worst;
-  for (const index n : {1, 2, 3, 31, 32, 33, 1000, 4097}) {
+  for (const index_t n : {1, 2, 3, 31, 32, 33, 1000, 4097}) {
     for (const auto& row : adversarial_rows(n, storage<T>::largest)) {
       compare<TestType>(stored<T>(row.values), row.name, 1, worst);
     }
@@ -80,7 +80,7 @@ TEMPLATE_TEST_CASE("statistics are those of the oracle", "", IDIOLECT_TEST_CELLS
 TEMPLATE_TEST_CASE("statistics at a temperature are those of the oracle", "", IDIOLECT_TEST_CELLS) {
   using T = typename TestType::scalar;
   statistic_errors worst;
-  for (const index n : {3, 67, 3000}) {
+  for (const index_t n : {3, 67, 3000}) {
     for (const auto& row : adversarial_rows(n, storage<T>::largest)) {
       if (row.name.find("end of the type") != std::string::npos) continue;  // z / 0.3 is infinite
       for (const double temperature : {0.3, 0.7, 1.3, 40.0}) {
@@ -96,7 +96,7 @@ TEMPLATE_TEST_CASE("statistics of large vocabularies are those of the oracle", "
                    cpu_half, reference_double) {
   using T = typename TestType::scalar;
   statistic_errors worst;
-  for (const index n : {32000, 151936}) {
+  for (const index_t n : {32000, 151936}) {
     for (const auto& row : adversarial_rows(n, storage<T>::largest)) {
       if (n > 32000 && row.name.find("1e4") == std::string::npos &&
           row.name.find("levels") == std::string::npos &&
@@ -142,7 +142,7 @@ TEMPLATE_TEST_CASE("rows without a distribution are not finite", "", IDIOLECT_TE
   using T = typename TestType::scalar;
   const auto backend = TestType::backend();
   worst_error finite;
-  for (const index n : {1, 2, 5, 64, 130, 2048, 5000}) {
+  for (const index_t n : {1, 2, 5, 64, 130, 2048, 5000}) {
     for (const auto& row : non_finite_rows(n)) {
       const auto z = stored<T>(row.values);
       const auto state = backend.template fold<everything>(z.data(), n, 1.0);

@@ -63,7 +63,7 @@ std::vector<full_state<Real>> singletons(const row_values& row) {
 template <class Real>
 full_state<Real> merge_at_random(std::vector<full_state<Real>> states, random_source& random) {
   while (states.size() > 1) {
-    const auto i = random.below(static_cast<index>(states.size()) - 1);
+    const auto i = random.below(static_cast<index_t>(states.size()) - 1);
     states[static_cast<std::size_t>(i)] =
         merge(states[static_cast<std::size_t>(i)], states[static_cast<std::size_t>(i) + 1]);
     states.erase(states.begin() + i + 1);
@@ -78,7 +78,7 @@ full_state<Real> merge_in_order(const std::vector<full_state<Real>>& states) {
   return all;
 }
 
-std::vector<named_row> rows_of(index n, double largest) {
+std::vector<named_row> rows_of(index_t n, double largest) {
   auto rows = adversarial_rows(n, largest);
   for (auto& row : non_finite_rows(n)) rows.push_back(std::move(row));
   return rows;
@@ -112,7 +112,7 @@ TEMPLATE_TEST_CASE("merging is associative and commutative", "", float, double) 
     const auto states = singletons<TestType>(row.values);
     for (int round = 0; round < 30; ++round) {
       std::vector<full_state<TestType>> parts;  // three runs of the row, each bracketed at random
-      index cut[4] = {0, random.below(60), random.below(60), 60};
+      index_t cut[4] = {0, random.below(60), random.below(60), 60};
       std::ranges::sort(cut);
       for (int k = 0; k < 3; ++k) {
         parts.push_back(cut[k] == cut[k + 1]
@@ -133,7 +133,7 @@ TEMPLATE_TEST_CASE("merging is associative and commutative", "", float, double) 
 TEMPLATE_TEST_CASE("any order and bracketing gives the row's statistics", "", float, double) {
   random_source random(3);
   worst_error worst;
-  for (const index n : {1, 2, 5, 100}) {
+  for (const index_t n : {1, 2, 5, 100}) {
     for (const auto& row : rows_of(n, largest<TestType>)) {
       const auto states = singletons<TestType>(row.values);
       const auto in_order = merge_in_order(states);
@@ -141,7 +141,7 @@ TEMPLATE_TEST_CASE("any order and bracketing gives the row's statistics", "", fl
         auto shuffled = states;
         for (std::size_t i = shuffled.size(); i > 1; --i) {
           std::swap(shuffled[i - 1],
-                    shuffled[static_cast<std::size_t>(random.below(static_cast<index>(i)))]);
+                    shuffled[static_cast<std::size_t>(random.below(static_cast<index_t>(i)))]);
         }
         worst.see(difference(in_order, merge_in_order(shuffled)),
                   [&] { return row.name + ", shuffled"; });
@@ -174,7 +174,7 @@ TEST_CASE("a merged state is what its definition says") {
 TEMPLATE_TEST_CASE("what is not finite stays so in every order", "", float, double) {
   random_source random(4);
   int finite = 0, wrong_statistics = 0;
-  for (const index n : {2, 3, 40}) {
+  for (const index_t n : {2, 3, 40}) {
     for (const auto& row : non_finite_rows(n)) {
       for (int round = 0; round < 10; ++round) {
         const auto s = merge_at_random(singletons<TestType>(row.values), random);

@@ -24,7 +24,7 @@ using rows = std::vector<double>;
 using ids = std::vector<token_id>;
 
 sampler_distribution distribution(const rows& row, const sampler_options& o) {
-  return sampled_distribution(row.data(), static_cast<index>(row.size()), o);
+  return sampled_distribution(row.data(), static_cast<index_t>(row.size()), o);
 }
 
 /// Logits with the given probabilities.
@@ -47,7 +47,7 @@ std::vector<long double> by_definition(const rows& row, const sampler_options& o
   };
   std::vector<bool> kept(n);
   for (std::size_t i = 0; i < n; ++i) {
-    index rank = 0;
+    index_t rank = 0;
     for (std::size_t j = 0; j < n; ++j) rank += before(j, i);
     kept[i] = row[i] > -infinity && (o.top_k == 0 || rank < o.top_k);
   }
@@ -156,7 +156,7 @@ TEST_CASE("every combination is its definition") {
     if (record % 3 == 0) row[static_cast<std::size_t>(random.below(20, 50))] = -infinity;
     sampler_options o;
     o.temperature = 0.2 + 2 * random.uniform(30);
-    o.top_k = static_cast<index>(random.below(24, 31));
+    o.top_k = static_cast<index_t>(random.below(24, 31));
     o.top_p = record % 4 == 0 ? 1 : 1 - random.uniform(32);
     o.min_p = record % 5 == 0 ? 0 : 0.3 * random.uniform(33);
     o.order = record % 7 < 3 ? sampler_order::temperature_last : sampler_order::temperature_first;

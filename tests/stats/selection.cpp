@@ -58,7 +58,7 @@ bool same(const sampler_distribution& found, const sampler_distribution& expecte
 
 template <class T>
 comparison compare(const std::vector<T>& row, const sampler_options& o) {
-  const auto n = static_cast<index>(row.size());
+  const auto n = static_cast<index_t>(row.size());
   static selection_scratch scratch;  // one for all, as a caller would
   static sampler_distribution found;
   select_distribution(row.data(), n, maximum(row), o, scratch, found);
@@ -86,11 +86,11 @@ std::string name_of(const sampler_options& o) {
          (o.order == sampler_order::temperature_last ? " last" : " first");
 }
 
-std::vector<sampler_options> all_options(index n) {
+std::vector<sampler_options> all_options(index_t n) {
   std::vector<sampler_options> result;
   for (const auto order : {sampler_order::temperature_first, sampler_order::temperature_last}) {
     for (const double temperature : {0.0, 0.05, 0.3, 1.0, 3.0}) {
-      for (const index top_k : {index{0}, index{1}, index{50}, n / 2}) {
+      for (const index_t top_k : {index_t{0}, index_t{1}, index_t{50}, n / 2}) {
         for (const double top_p : {1.0, 1e-9, 0.5, 0.95, 0.999999}) {
           for (const double min_p : {0.0, 0.05, 1.0}) {
             result.push_back({temperature, top_k, top_p, min_p, order});
@@ -120,9 +120,9 @@ TEST_CASE("the exponential is accurate from 0 down to where it vanishes") {
 }
 
 TEST_CASE("selection is the definition on hard rows for all options") {
-  index compared = 0;
-  index near_ties = 0;
-  for (const index n : {1, 2, 3, 31, 257, 1000, 5003}) {
+  index_t compared = 0;
+  index_t near_ties = 0;
+  for (const index_t n : {1, 2, 3, 31, 257, 1000, 5003}) {
     const auto options = all_options(n);
     std::size_t turn = 0;
     for (const auto& [name, values] : adversarial_rows(n, 1e30)) {
@@ -145,8 +145,8 @@ TEST_CASE("selection is the definition on hard rows for all options") {
 
 TEST_CASE("selection is the definition on rows of every scalar type") {
   random_source random(11);
-  index near_ties = 0;
-  index compared = 0;
+  index_t near_ties = 0;
+  index_t compared = 0;
   const auto check = [&]<class T>(const row_values& values, const sampler_options& o, T) {
     const auto row = stored<T>(values);
     INFO(name_of(o) << ", " << sizeof(T) << " bytes, n " << row.size());
@@ -156,7 +156,7 @@ TEST_CASE("selection is the definition on rows of every scalar type") {
     ++compared;
   };
   for (int round = 0; round < 400; ++round) {
-    const index n = 1 + random.below(round % 8 == 0 ? 20'000 : 3000);
+    const index_t n = 1 + random.below(round % 8 == 0 ? 20'000 : 3000);
     auto values = gaussian_row(n, random.uniform(0.1, 5), random.bits(),
                                round % 3 == 0 ? 0 : random.uniform(-50, 50));
     if (round % 4 == 0) {  // many ties
@@ -179,7 +179,7 @@ TEST_CASE("selection is the definition on rows of every scalar type") {
 
 TEST_CASE("ties at the edge are cut by id") {
   // A huge tie at the edge of the nucleus, behind a few that are larger.
-  const index n = 40'000;
+  const index_t n = 40'000;
   for (const auto order : {sampler_order::temperature_first, sampler_order::temperature_last}) {
     std::vector<float> row(static_cast<std::size_t>(n), 0.0f);
     for (const std::size_t i : {std::size_t{7}, std::size_t{20'000}, std::size_t{39'999}})
@@ -188,7 +188,7 @@ TEST_CASE("ties at the edge are cut by id") {
       const sampler_options o{.temperature = 0.9, .top_p = top_p, .order = order};
       CHECK(compare(row, o).equal);
     }
-    for (const index top_k : {index{2}, index{3}, index{4}, index{1000}, n - 1, n}) {
+    for (const index_t top_k : {index_t{2}, index_t{3}, index_t{4}, index_t{1000}, n - 1, n}) {
       const sampler_options o{.temperature = 0.9, .top_k = top_k, .order = order};
       selection_scratch scratch;
       sampler_distribution found;
@@ -204,7 +204,7 @@ TEST_CASE("ties at the edge are cut by id") {
 
 TEST_CASE("rows whose logits crowd into one bin are still ranked") {
   // Clusters within clusters: every level of bins holds nearly everything in one bin.
-  const index n = 10'000;
+  const index_t n = 10'000;
   std::vector<double> row(static_cast<std::size_t>(n));
   random_source random(29);
   for (double& z : row) z = -std::exp2(-random.uniform(0, 45));
@@ -216,7 +216,7 @@ TEST_CASE("rows whose logits crowd into one bin are still ranked") {
         compare(row, {.temperature = 0.3, .top_p = top_p, .order = sampler_order::temperature_last})
             .equal);
   }
-  for (const index top_k : {1, 2, 77, 5000, 9999}) CHECK(compare(row, {.top_k = top_k}).equal);
+  for (const index_t top_k : {1, 2, 77, 5000, 9999}) CHECK(compare(row, {.top_k = top_k}).equal);
 }
 
 TEST_CASE("extreme temperatures and logits do not overflow") {
@@ -238,7 +238,7 @@ TEST_CASE("extreme temperatures and logits do not overflow") {
 TEST_CASE("memory is reused from row to row of any length") {
   selection_scratch scratch;
   sampler_distribution found;
-  for (const index n : {5000, 3, 20'000, 1, 300}) {
+  for (const index_t n : {5000, 3, 20'000, 1, 300}) {
     const auto row = gaussian_row(n, 2, static_cast<std::uint64_t>(n));
     const sampler_options o{.temperature = 0.8, .top_p = 0.9};
     select_distribution(row.data(), n, maximum(row), o, scratch, found);

@@ -25,11 +25,11 @@
 namespace idiolect::test {
 
 /// Any executor behind one type, so that a test is compiled once for all of them.
-using any_executor = executor_from<std::function<void(index, const std::function<void(index)>&)>>;
+using any_executor = executor_from<std::function<void(index_t, const std::function<void(index_t)>&)>>;
 
 template <executor E>
 any_executor any(E e) {
-  return {[e](index n, const std::function<void(index)>& f) { e.bulk(n, f); }};
+  return {[e](index_t n, const std::function<void(index_t)>& f) { e.bulk(n, f); }};
 }
 
 /// A backend and a scalar type. `accumulator` is what the backend sums in.

@@ -15,14 +15,14 @@ namespace idiolect::test {
 /// The largest error of `gradient` over what `gradient_tolerance` allows for a loss with the given
 /// partials, whose gradient was added to `start`. Right is at most 1.
 template <class Accumulator, class T, class G>
-worst_error gradient_error(const T* logits, const G* gradient, index n, token_id target,
+worst_error gradient_error(const T* logits, const G* gradient, index_t n, token_id target,
                            const loss_terms<double>& terms, double temperature = 1,
                            double start = 0) {
   const auto z = widened_row(logits, n, static_cast<long double>(temperature));
   const auto s = exact(z, target);
   const auto want = exact_gradient(z, s, terms.a, terms.b, terms.c, temperature);
   worst_error worst;
-  for (index j = 0; j < n; ++j) {
+  for (index_t j = 0; j < n; ++j) {
     const auto k = static_cast<std::size_t>(j);
     const long double log_p = z[k] - s.max - s.log_sum;
     const long double p = std::exp(log_p);

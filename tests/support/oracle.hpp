@@ -73,16 +73,16 @@ inline exact_stats exact(const std::vector<long double>& z, token_id target) {
 
 /// Stored logits as the numbers they stand for, divided by a temperature.
 template <class T>
-std::vector<long double> widened_row(const T* row, index n, long double temperature = 1) {
+std::vector<long double> widened_row(const T* row, index_t n, long double temperature = 1) {
   std::vector<long double> z(static_cast<std::size_t>(n));
-  for (index i = 0; i < n; ++i) {
+  for (index_t i = 0; i < n; ++i) {
     z[static_cast<std::size_t>(i)] = static_cast<long double>(load(row[i])) / temperature;
   }
   return z;
 }
 
 template <class T>
-exact_stats exact(const T* row, index n, token_id target, long double temperature = 1) {
+exact_stats exact(const T* row, index_t n, token_id target, long double temperature = 1) {
   return exact(widened_row(row, n, temperature), target);
 }
 

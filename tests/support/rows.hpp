@@ -38,7 +38,7 @@ class random_source {
     const double radius = std::sqrt(-2 * std::log(1 - uniform()));
     return radius * std::cos(2 * std::numbers::pi * uniform());
   }
-  index below(index n) { return static_cast<index>(uniform() * static_cast<double>(n)); }
+  index_t below(index_t n) { return static_cast<index_t>(uniform() * static_cast<double>(n)); }
 
  private:
   std::uint64_t state_;
@@ -46,7 +46,7 @@ class random_source {
 
 using row_values = std::vector<double>;
 
-inline row_values gaussian_row(index n, double scale, std::uint64_t seed, double shift = 0) {
+inline row_values gaussian_row(index_t n, double scale, std::uint64_t seed, double shift = 0) {
   random_source random(seed);
   row_values row(static_cast<std::size_t>(n));
   for (double& z : row) z = shift + scale * random.normal();
@@ -54,7 +54,7 @@ inline row_values gaussian_row(index n, double scale, std::uint64_t seed, double
 }
 
 /// One token at 0, the others at -depth.
-inline row_values two_level_row(index n, double depth, index top) {
+inline row_values two_level_row(index_t n, double depth, index_t top) {
   row_values row(static_cast<std::size_t>(n), -depth);
   row[static_cast<std::size_t>(top % n)] = 0;
   return row;
@@ -66,7 +66,7 @@ struct named_row {
 };
 
 /// Finite rows of n logits. `largest` bounds the ones that reach to the ends of a scalar type.
-inline std::vector<named_row> adversarial_rows(index n, double largest) {
+inline std::vector<named_row> adversarial_rows(index_t n, double largest) {
   random_source random(static_cast<std::uint64_t>(n) * 7919);
   const auto size = static_cast<std::size_t>(n);
   const auto generate = [&](auto&& f) {
@@ -115,14 +115,14 @@ inline std::vector<named_row> adversarial_rows(index n, double largest) {
 }
 
 /// Rows without a distribution.
-inline std::vector<named_row> non_finite_rows(index n) {
-  const auto with = [&](double x, index at) {
+inline std::vector<named_row> non_finite_rows(index_t n) {
+  const auto with = [&](double x, index_t at) {
     row_values row = gaussian_row(n, 2, 5);
     row[static_cast<std::size_t>(at)] = x;
     return row;
   };
   std::vector<named_row> rows;
-  for (const index at : {index{0}, n / 2, n - 1}) {
+  for (const index_t at : {index_t{0}, n / 2, n - 1}) {
     const std::string where = " at " + std::to_string(at);
     rows.push_back({"NaN" + where, with(not_a_number, at)});
     rows.push_back({"-NaN" + where, with(-not_a_number, at)});
@@ -155,12 +155,12 @@ std::vector<T> stored(const row_values& row) {
 
 /// N rows of V Gaussian logits, contiguous.
 template <class T>
-std::vector<T> gaussian_matrix(index rows, index cols, double scale, std::uint64_t seed) {
+std::vector<T> gaussian_matrix(index_t rows, index_t cols, double scale, std::uint64_t seed) {
   return stored<T>(gaussian_row(rows * cols, scale, seed));
 }
 
 /// A target in [0, cols) for each row.
-inline std::vector<token_id> random_targets(index rows, index cols, std::uint64_t seed) {
+inline std::vector<token_id> random_targets(index_t rows, index_t cols, std::uint64_t seed) {
   random_source random(seed);
   std::vector<token_id> targets(static_cast<std::size_t>(rows));
   for (token_id& t : targets) t = static_cast<token_id>(random.below(cols));

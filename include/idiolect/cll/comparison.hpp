@@ -34,10 +34,10 @@ struct corpus_comparison {
   separation perplexity;     ///< baseline, negated
   separation sum_log_prob;   ///< baseline: the log-likelihood, nats a sequence
 
-  index positive_sequences = 0;  ///< compared: with at least one scored token
-  index negative_sequences = 0;
-  index positive_empty = 0;  ///< left out: without a scored token
-  index negative_empty = 0;
+  index_t positive_sequences = 0;  ///< compared: with at least one scored token
+  index_t negative_sequences = 0;
+  index_t positive_empty = 0;  ///< left out: without a scored token
+  index_t negative_empty = 0;
 };
 
 namespace detail {
@@ -102,10 +102,10 @@ template <executor Executor>
   for (std::size_t k = 0; k < separations.size(); ++k) {
     result.*statistics[k].result = separations[k];
   }
-  result.positive_sequences = static_cast<index>(own.size());
-  result.negative_sequences = static_cast<index>(other.size());
-  result.positive_empty = static_cast<index>(positive.size() - own.size());
-  result.negative_empty = static_cast<index>(negative.size() - other.size());
+  result.positive_sequences = static_cast<index_t>(own.size());
+  result.negative_sequences = static_cast<index_t>(other.size());
+  result.positive_empty = static_cast<index_t>(positive.size() - own.size());
+  result.negative_empty = static_cast<index_t>(negative.size() - other.size());
   return result;
 }
 

@@ -18,8 +18,8 @@ namespace idiolect {
 /// A masked target makes the mean of phi -inf and its variance NaN; it is in the histogram's
 /// `below`. Sequences without a scored token are counted and in no moment.
 struct corpus_summary {
-  index sequences = 0;  ///< with at least one scored token
-  index empty = 0;      ///< without
+  index_t sequences = 0;  ///< with at least one scored token
+  index_t empty = 0;      ///< without
 
   /// All tokens as if they were one sequence, in the order of adding and merging: token-weighted
   /// mean phi, mean NLL, perplexity and entropy, the shares, and z of the whole corpus.
@@ -35,7 +35,7 @@ struct corpus_summary {
   void add(std::span<const token_score> scores) {
     sequence_score sequence;
     for (const auto& s : scores) {
-      const index before = sequence.tokens;
+      const index_t before = sequence.tokens;
       sequence.add(s);
       if (sequence.tokens == before) continue;
       phi.add(s.phi);

@@ -58,7 +58,7 @@ namespace detail {
 /// the row's maximum, which every sampler keeps: for one token, or several that tie, both are
 /// exact, and phi and its variance are 0 together.
 template <class T>
-void centre_by_sampler(const T* row, index n, const row_stats<double, moments::varentropy>& stats,
+void centre_by_sampler(const T* row, index_t n, const row_stats<double, moments::varentropy>& stats,
                        const score_options& o, token_score& score) {
   const auto r = sampled_distribution(row, n, *o.sampler);
   const double inverse_temperature = 1 / o.temperature;
@@ -95,9 +95,9 @@ template <folding_backend Backend, matrix_like Logits, target_range Targets>
   check_targets(z, y, options.ignore_index);
 
   std::vector<token_score> scores(y.size());
-  backend.executor.bulk(z.rows(), [&](index i) {
+  backend.executor.bulk(z.rows(), [&](index_t i) {
     const auto k = static_cast<std::size_t>(i);
-    if (static_cast<index>(y[k]) == options.ignore_index) return;
+    if (static_cast<index_t>(y[k]) == options.ignore_index) return;
     const auto* const row = z.row(i);
     const double inverse_temperature = 1 / options.temperature;
     const auto state =

@@ -47,7 +47,7 @@ struct separation {
 
 /// Options of the intervals. Draws are keyed by (seed, replicate): the same for any executor.
 struct bootstrap_options {
-  index replicates = 2000;   ///< 0: no intervals
+  index_t replicates = 2000;   ///< 0: no intervals
   double confidence = 0.95;  ///< (0, 1)
   std::uint64_t seed = 0;
 };
@@ -135,7 +135,7 @@ class ranked_samples {
     require(!values.empty(), argument, "is empty");
     for (std::size_t i = 0; i < values.size(); ++i) {
       require<non_finite_error>(!std::isnan(values[i]), argument, "NaN has no rank",
-                                static_cast<index>(i));
+                                static_cast<index_t>(i));
     }
   }
 
@@ -198,7 +198,7 @@ std::vector<separation> separate(const Executor& workers,
     return std::span(values).subspan((2 * k + which) * replicates, replicates);
   };
   constexpr std::size_t batch = 16;  // replicates that share a buffer
-  workers.bulk(static_cast<index>((replicates + batch - 1) / batch), [&](index task) {
+  workers.bulk(static_cast<index_t>((replicates + batch - 1) / batch), [&](index_t task) {
     std::vector<std::uint32_t> drawn(positives + negatives);
     const std::size_t begin = static_cast<std::size_t>(task) * batch;
     const std::size_t end = std::min(begin + batch, replicates);

@@ -47,18 +47,18 @@ struct sequence_score {
   /// Where `share_above` counts, nats.
   static constexpr std::array<double, 4> thresholds{-5, -3, -1, 0};
 
-  index tokens = 0;      ///< scored, T
-  index ignored = 0;     ///< positions whose target was the ignored one
-  index non_finite = 0;  ///< positions whose row or score was not finite
+  index_t tokens = 0;      ///< scored, T
+  index_t ignored = 0;     ///< positions whose target was the ignored one
+  index_t non_finite = 0;  ///< positions whose row or score was not finite
 
   double sum_log_prob = 0;    ///< nats
   double sum_entropy = 0;     ///< nats
   double sum_phi = 0;         ///< nats
   double sum_varentropy = 0;  ///< nats^2: the variance of sum_phi under the model
 
-  std::array<index, thresholds.size()> above{};  ///< tokens with phi > thresholds[k]
+  std::array<index_t, thresholds.size()> above{};  ///< tokens with phi > thresholds[k]
   double min_phi = 0;                            ///< the most foreign token's, nats
-  index min_position = -1;  ///< its position in the input, ignored ones counted; -1 without tokens
+  index_t min_position = -1;  ///< its position in the input, ignored ones counted; -1 without tokens
 
   /// The next position. O(1). A score with a NaN counts as non-finite, whatever its status.
   void add(const token_score& s) {
@@ -96,7 +96,7 @@ struct sequence_score {
   }
 
   /// Length of the input: scored, ignored and non-finite positions.
-  [[nodiscard]] index positions() const { return tokens + ignored + non_finite; }
+  [[nodiscard]] index_t positions() const { return tokens + ignored + non_finite; }
 
   /// The paper's score, nats a token.
   [[nodiscard]] double mean_phi() const { return mean(sum_phi); }
@@ -127,7 +127,7 @@ struct sequence_score {
   }
 
  private:
-  void take_min(double phi, index position) {
+  void take_min(double phi, index_t position) {
     if (min_position >= 0 && !(phi < min_phi)) return;
     min_phi = phi;
     min_position = position;
@@ -148,11 +148,11 @@ struct sequence_score {
 /// Raises shape_error unless the offsets ascend from 0 to the number of scores; none at all are
 /// the offsets of no sequence.
 [[nodiscard]] inline std::vector<sequence_score> score_sequences(
-    std::span<const token_score> scores, std::span<const index> offsets) {
+    std::span<const token_score> scores, std::span<const index_t> offsets) {
   std::vector<sequence_score> result;
   if (offsets.empty() && scores.empty()) return result;
   require(!offsets.empty() && offsets.front() == 0 &&
-              offsets.back() == static_cast<index>(scores.size()) &&
+              offsets.back() == static_cast<index_t>(scores.size()) &&
               std::ranges::is_sorted(offsets),
           "sequence_offsets",
           [&] { return "must ascend from 0 to the " + std::to_string(scores.size()) + " scores"; });

@@ -24,18 +24,18 @@ namespace idiolect {
 /// Base of all errors: `argument()` is the parameter's name, `row()` the row or -1.
 class error : public std::runtime_error {
  public:
-  error(std::string_view argument, const std::string& message, index row = -1)
+  error(std::string_view argument, const std::string& message, index_t row = -1)
       : std::runtime_error("idiolect: " + std::string(argument) +
                            (row >= 0 ? " (row " + std::to_string(row) + ")" : "") + ": " + message),
         argument_(argument),
         row_(row) {}
 
   [[nodiscard]] const std::string& argument() const noexcept { return argument_; }
-  [[nodiscard]] index row() const noexcept { return row_; }
+  [[nodiscard]] index_t row() const noexcept { return row_; }
 
  private:
   std::string argument_;
-  index row_;
+  index_t row_;
 };
 
 /// Sizes, strides or options that do not fit together.
@@ -72,7 +72,7 @@ template <class Error>
 
 /// Raises `Error(argument, message, row)` unless `condition` holds. The message is built only then.
 template <class Error = shape_error, class Message>
-void require(bool condition, std::string_view argument, Message&& message, index row = -1) {
+void require(bool condition, std::string_view argument, Message&& message, index_t row = -1) {
   if (!condition) [[unlikely]] {
     if constexpr (std::is_invocable_v<Message>) {
       raise(Error(argument, std::forward<Message>(message)(), row));

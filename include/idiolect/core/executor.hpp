@@ -31,15 +31,15 @@ namespace idiolect {
 /// f(i) are visible when it returns; (3) an exception from some f(i) reaches the caller, or the
 /// program is built without exceptions; (4) copies are cheap and mean the same workers.
 template <class E>
-concept executor = std::copy_constructible<E> && requires(const E& e, index n, void (*f)(index)) {
+concept executor = std::copy_constructible<E> && requires(const E& e, index_t n, void (*f)(index_t)) {
   e.bulk(n, f);
 };
 
 /// The calling thread, in order.
 struct serial_executor {
   template <class F>
-  void bulk(index n, F&& f) const {
-    for (index i = 0; i < n; ++i) f(i);
+  void bulk(index_t n, F&& f) const {
+    for (index_t i = 0; i < n; ++i) f(i);
   }
 };
 
@@ -49,7 +49,7 @@ struct executor_from {
   Bulk run;
 
   template <class F>
-  void bulk(index n, F&& f) const {
+  void bulk(index_t n, F&& f) const {
     run(n, std::forward<F>(f));
   }
 };
@@ -62,13 +62,13 @@ struct openmp_executor {
   int threads = 0;  ///< 0: OpenMP's own choice
 
   template <class F>
-  void bulk(index n, F&& f) const {
+  void bulk(index_t n, F&& f) const {
     if (threads > 0) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-      for (index i = 0; i < n; ++i) f(i);
+      for (index_t i = 0; i < n; ++i) f(i);
     } else {
 #pragma omp parallel for schedule(dynamic, 1)
-      for (index i = 0; i < n; ++i) f(i);
+      for (index_t i = 0; i < n; ++i) f(i);
     }
   }
 };
@@ -85,7 +85,7 @@ class thread_executor {
   [[nodiscard]] int concurrency() const noexcept;
 
   template <class F>
-  void bulk(index n, F&& f) const;
+  void bulk(index_t n, F&& f) const;
 
  private:
   class pool;
@@ -110,9 +110,9 @@ class thread_executor::pool {
 
   [[nodiscard]] int concurrency() const noexcept { return static_cast<int>(workers_.size()) + 1; }
 
-  void bulk(index n, const std::function<void(index)>& f) {
+  void bulk(index_t n, const std::function<void(index_t)>& f) {
     if (workers_.empty() || n <= 1 || busy_.test_and_set(std::memory_order_acquire)) {
-      for (index i = 0; i < n; ++i) f(i);
+      for (index_t i = 0; i < n; ++i) f(i);
       return;
     }
     std::unique_lock lock(mutex_);
@@ -134,7 +134,7 @@ class thread_executor::pool {
   // Takes items until none is left; `lock` is held on entry and on return.
   void drain(std::unique_lock<std::mutex>& lock) {
     while (next_ < end_) {
-      const index i = next_++;
+      const index_t i = next_++;
       const auto* const task = task_;
       ++running_;
       lock.unlock();
@@ -149,7 +149,7 @@ class thread_executor::pool {
     if (running_ == 0) done_.notify_all();
   }
 
-  static std::exception_ptr attempt(const std::function<void(index)>& task, index i) {
+  static std::exception_ptr attempt(const std::function<void(index_t)>& task, index_t i) {
 #if defined(__cpp_exceptions)
     try {
       task(i);
@@ -175,10 +175,10 @@ class thread_executor::pool {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable done_;
-  const std::function<void(index)>* task_ = nullptr;
-  index next_ = 0;
-  index end_ = 0;
-  index running_ = 0;
+  const std::function<void(index_t)>* task_ = nullptr;
+  index_t next_ = 0;
+  index_t end_ = 0;
+  index_t running_ = 0;
   std::exception_ptr failure_;
   bool stopping_ = false;
   std::vector<std::thread> workers_;  // last: started when everything above exists
@@ -192,8 +192,8 @@ inline thread_executor::thread_executor(int threads)
 inline int thread_executor::concurrency() const noexcept { return pool_->concurrency(); }
 
 template <class F>
-void thread_executor::bulk(index n, F&& f) const {
-  pool_->bulk(n, [&f](index i) { f(i); });
+void thread_executor::bulk(index_t n, F&& f) const {
+  pool_->bulk(n, [&f](index_t i) { f(i); });
 }
 
 }  // namespace idiolect

@@ -27,10 +27,10 @@ class matrix_view {
 
   matrix_view() = default;
 
-  matrix_view(T* data, index rows, index cols) : matrix_view(data, rows, cols, cols) {}
+  matrix_view(T* data, index_t rows, index_t cols) : matrix_view(data, rows, cols, cols) {}
 
   /// Raises shape_error for a negative size or a stride smaller than a row.
-  matrix_view(T* data, index rows, index cols, index stride)
+  matrix_view(T* data, index_t rows, index_t cols, index_t stride)
       : data_(data), rows_(rows), cols_(cols), stride_(stride) {
     require(rows >= 0 && cols >= 0, "matrix_view", [&] {
       return "negative shape " + std::to_string(rows) + " x " + std::to_string(cols);
@@ -49,23 +49,23 @@ class matrix_view {
       : data_(other.data()), rows_(other.rows()), cols_(other.cols()), stride_(other.stride()) {}
 
   [[nodiscard]] T* data() const noexcept { return data_; }
-  [[nodiscard]] index rows() const noexcept { return rows_; }
-  [[nodiscard]] index cols() const noexcept { return cols_; }
-  [[nodiscard]] index stride() const noexcept { return stride_; }
+  [[nodiscard]] index_t rows() const noexcept { return rows_; }
+  [[nodiscard]] index_t cols() const noexcept { return cols_; }
+  [[nodiscard]] index_t stride() const noexcept { return stride_; }
 
-  [[nodiscard]] T* row(index i) const noexcept { return data_ + i * stride_; }
-  [[nodiscard]] T& operator()(index i, index j) const noexcept { return data_[i * stride_ + j]; }
+  [[nodiscard]] T* row(index_t i) const noexcept { return data_ + i * stride_; }
+  [[nodiscard]] T& operator()(index_t i, index_t j) const noexcept { return data_[i * stride_ + j]; }
 
   /// Rows [first, first + count).
-  [[nodiscard]] matrix_view block(index first, index count) const {
+  [[nodiscard]] matrix_view block(index_t first, index_t count) const {
     return matrix_view(row(first), count, cols_, stride_);
   }
 
  private:
   T* data_ = nullptr;
-  index rows_ = 0;
-  index cols_ = 0;
-  index stride_ = 0;
+  index_t rows_ = 0;
+  index_t cols_ = 0;
+  index_t stride_ = 0;
 };
 
 namespace detail {
@@ -77,10 +77,10 @@ concept is_matrix_view = std::same_as<std::remove_cvref_t<M>,
 // Eigen's dense types, and anything that names its memory the same way.
 template <class M>
 concept eigen_like = requires(M& m) {
-  { m.rows() } -> std::convertible_to<index>;
-  { m.cols() } -> std::convertible_to<index>;
-  { m.outerStride() } -> std::convertible_to<index>;
-  { m.innerStride() } -> std::convertible_to<index>;
+  { m.rows() } -> std::convertible_to<index_t>;
+  { m.cols() } -> std::convertible_to<index_t>;
+  { m.outerStride() } -> std::convertible_to<index_t>;
+  { m.innerStride() } -> std::convertible_to<index_t>;
   { *m.data() };
   { std::remove_cvref_t<M>::IsRowMajor } -> std::convertible_to<bool>;
 };
@@ -112,10 +112,10 @@ template <matrix_like M>
     if constexpr (eigen_type::IsRowMajor) {
       return matrix_view(m.data(), m.rows(), m.cols(), m.rows() > 1 ? m.outerStride() : m.cols());
     } else {  // a column vector is one row of logits
-      return matrix_view(m.data(), index{1}, m.rows(), m.rows());
+      return matrix_view(m.data(), index_t{1}, m.rows(), m.rows());
     }
   } else {
-    return matrix_view(std::ranges::data(m), index{1}, static_cast<index>(std::ranges::size(m)));
+    return matrix_view(std::ranges::data(m), index_t{1}, static_cast<index_t>(std::ranges::size(m)));
   }
 }
 

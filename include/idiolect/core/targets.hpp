@@ -33,19 +33,19 @@ template <target_range R>
 /// for the first target that is neither in [0, cols) nor `ignore`.
 template <class T, std::signed_integral Target>
 void check_targets(const matrix_view<T>& logits, std::span<const Target> targets, token_id ignore) {
-  require(static_cast<index>(targets.size()) == logits.rows(), "targets", [&] {
+  require(static_cast<index_t>(targets.size()) == logits.rows(), "targets", [&] {
     return std::to_string(targets.size()) + " targets for " + std::to_string(logits.rows()) +
            " rows of logits";
   });
   require(logits.rows() == 0 || logits.cols() > 0, "logits", "an empty vocabulary");
   for (std::size_t i = 0; i < targets.size(); ++i) {
-    const auto t = static_cast<index>(targets[i]);
+    const auto t = static_cast<index_t>(targets[i]);
     if (t == ignore || (t >= 0 && t < logits.cols())) continue;
     raise(target_error("targets",
                        "target " + std::to_string(t) + " is outside the vocabulary of " +
                            std::to_string(logits.cols()) + " (and not the ignored " +
                            std::to_string(ignore) + ")",
-                       static_cast<index>(i)));
+                       static_cast<index_t>(i)));
   }
 }
 

@@ -10,7 +10,7 @@
 namespace idiolect {
 
 /// Sizes, rows, columns, strides, positions.
-using index = std::int64_t;
+using index_t = std::int64_t;
 
 /// A token of the vocabulary, in [0, vocab_size).
 using token_id = std::int32_t;

@@ -33,22 +33,22 @@ namespace idiolect {
 
 /// Options of the scheduler; none changes a text (`defer_student` up to the model's own rounding).
 struct decoder_options {
-  index parallel = 16;  ///< texts in flight, fewer where the model has fewer streams
+  index_t parallel = 16;  ///< texts in flight, fewer where the model has fewer streams
   /// Forward the student only when lambda is above 0, or when it lags `max_lag` tokens behind: for
   /// schedules that are often exactly 0. Its tokens come in few large chunks, which a model takes
   /// faster than one by one; costs a copy of a row and a call now and then.
   bool defer_student = false;
-  index max_lag = 32;
+  index_t max_lag = 32;
   /// Asked before each forward; true ends every text with stop_reason::cancelled.
   std::function<bool()> cancelled = {};
 };
 
 /// What the decoding cost.
 struct decoder_counts {
-  index calls = 0;           ///< of forward
-  index teacher_tokens = 0;  ///< forwarded in teacher streams, prompts included
-  index student_tokens = 0;
-  index emitted_tokens = 0;
+  index_t calls = 0;           ///< of forward
+  index_t teacher_tokens = 0;  ///< forwarded in teacher streams, prompts included
+  index_t student_tokens = 0;
+  index_t emitted_tokens = 0;
 };
 
 /// Runs texts over a model with a policy. One thread at a time; steps run on the executor.
@@ -81,7 +81,7 @@ class hinted_decoder {
   void run(Next&& next, Done&& done) {
     bool exhausted = false;
     for (;;) {
-      while (static_cast<index>(texts_.size()) < limit_) {
+      while (static_cast<index_t>(texts_.size()) < limit_) {
         std::optional<decode_job> job = take(next);
         exhausted = !job;
         if (!job) break;
@@ -125,7 +125,7 @@ class hinted_decoder {
   bool admit(decode_job& job, Done& done) {
     require(!job.student_prompt.empty() && (job.rollout || !job.teacher_prompt.empty()), "prompt",
             "is empty");
-    const auto longest = static_cast<index>(
+    const auto longest = static_cast<index_t>(
         job.rollout ? job.student_prompt.size()
                     : std::max(job.student_prompt.size(), job.teacher_prompt.size()));
     if (failed_ || longest > model_.context_size()) {
@@ -133,7 +133,7 @@ class hinted_decoder {
                            failed_ ? stop_reason::model_failed : stop_reason::context_full));
       return true;
     }
-    const index needed = job.rollout ? 1 : 2;
+    const index_t needed = job.rollout ? 1 : 2;
     if (streams_ + needed > model_traits<Model>::max_streams(model_)) {
       require<backend_error>(!texts_.empty(), "model", "has fewer streams than one text needs");
       waiting_.push_back(std::move(job));
@@ -147,7 +147,7 @@ class hinted_decoder {
   // One call for all streams that have tokens to take, within max_chunk tokens.
   void forward_once() {
     if (options_.cancelled && options_.cancelled()) return end_all(stop_reason::cancelled);
-    index budget = model_traits<Model>::max_chunk(model_);
+    index_t budget = model_traits<Model>::max_chunk(model_);
     chunks_.clear();
     // Whoever was left out goes first next time.
     const std::size_t n = texts_.size();
@@ -183,13 +183,13 @@ class hinted_decoder {
     streams_ -= youngest.drop(model_);
     waiting_.push_back(youngest.job());
     texts_.pop_back();
-    limit_ = static_cast<index>(texts_.size());
+    limit_ = static_cast<index_t>(texts_.size());
     finished_since_ = 0;
   }
 
   void advance() {
     for (auto& t : texts_) t->collect(model_);
-    executor_.bulk(static_cast<index>(texts_.size()), [&](index k) {
+    executor_.bulk(static_cast<index_t>(texts_.size()), [&](index_t k) {
       auto memory = borrow();
       texts_[static_cast<std::size_t>(k)]->advance(policy_, *memory);
       give_back(std::move(memory));
@@ -219,7 +219,7 @@ class hinted_decoder {
       }
       streams_ -= texts_[k]->drop(model_);
       decode_result result = texts_[k]->result();
-      counts_.emitted_tokens += static_cast<index>(result.text.tokens.size());
+      counts_.emitted_tokens += static_cast<index_t>(result.text.tokens.size());
       texts_.erase(texts_.begin() + static_cast<std::ptrdiff_t>(k));
       // After an eviction more texts are tried again when a whole batch has gone through.
       if (limit_ < options_.parallel && ++finished_since_ >= limit_) {
@@ -242,9 +242,9 @@ class hinted_decoder {
   std::vector<chunk> chunks_;
   std::vector<decode_job> waiting_;  // for a stream, or to start again
   std::size_t first_ = 0;            // the text that asks first in the next call
-  index streams_ = 0;
-  index limit_ = options_.parallel;  // texts in flight, fewer where the cache was full
-  index finished_since_ = 0;
+  index_t streams_ = 0;
+  index_t limit_ = options_.parallel;  // texts in flight, fewer where the cache was full
+  index_t finished_since_ = 0;
   bool failed_ = false;  // the model is of no use any more
   std::vector<std::unique_ptr<scratch>> scratches_;
   std::mutex scratch_mutex_;

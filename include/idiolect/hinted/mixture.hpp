@@ -23,26 +23,26 @@ namespace idiolect {
 /// Differences from each row's maximum are mixed, so a shift of either row changes nothing.
 template <logit_scalar T, logit_scalar S>
 double mix_logits(const T* teacher, double teacher_max, const S* student, double student_max,
-                  index n, double lambda, std::vector<double>& mixed) {
+                  index_t n, double lambda, std::vector<double>& mixed) {
   mixed.resize(static_cast<std::size_t>(n));
   const double rest = 1 - lambda;
-  constexpr index lanes = 32;  // maxima that do not wait for each other
+  constexpr index_t lanes = 32;  // maxima that do not wait for each other
   double largest[lanes];
   std::ranges::fill(largest, -std::numeric_limits<double>::infinity());
-  for (index first = 0; first < n; first += lanes) {
+  for (index_t first = 0; first < n; first += lanes) {
     double* const out = mixed.data() + first;
-    const auto mix = [&](index k) {
+    const auto mix = [&](index_t k) {
       const double p = static_cast<double>(load(teacher[first + k])) - teacher_max;
       const double q = static_cast<double>(load(student[first + k])) - student_max;
       return rest * p + lambda * q;
     };
     if (first + lanes <= n) {
       double x[lanes];
-      for (index k = 0; k < lanes; ++k) x[k] = mix(k);
-      for (index k = 0; k < lanes; ++k) largest[k] = largest[k] < x[k] ? x[k] : largest[k];
+      for (index_t k = 0; k < lanes; ++k) x[k] = mix(k);
+      for (index_t k = 0; k < lanes; ++k) largest[k] = largest[k] < x[k] ? x[k] : largest[k];
       std::copy(x, x + lanes, out);
     } else {
-      for (index k = 0; k < n - first; ++k) largest[0] = std::max(largest[0], out[k] = mix(k));
+      for (index_t k = 0; k < n - first; ++k) largest[0] = std::max(largest[0], out[k] = mix(k));
     }
   }
   return *std::ranges::max_element(largest);

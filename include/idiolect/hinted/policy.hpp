@@ -48,7 +48,7 @@ struct hinted_options {
   bool teacher_first_token = true;  ///< lambda is 0 at the first token
   std::string delimiter;            ///< bytes that start the answer, e.g. "####"; empty: none
   std::vector<token_id> end_tokens;  ///< tokens that end a text
-  index max_tokens = 512;
+  index_t max_tokens = 512;
   repetition_options repetition{};
   std::uint64_t seed = 0;
 };
@@ -213,7 +213,7 @@ class hinted_policy {
 
   /// Scores the emitted token `position` under a student's row that came late.
   template <logit_scalar S>
-  void score_student(hinted_state& state, index position, std::span<const S> student) const {
+  void score_student(hinted_state& state, index_t position, std::span<const S> student) const {
     hinted_token& t = state.tokens[static_cast<std::size_t>(position)];
     t.student = score_of(student, fold<moments::varentropy>(student, "student"), t.token);
   }
@@ -240,8 +240,8 @@ class hinted_policy {
     return backend_.template fold<Set>(row.data(), size(row), 1.0);
   }
   template <class T>
-  static index size(std::span<const T> row) {
-    return static_cast<index>(row.size());
+  static index_t size(std::span<const T> row) {
+    return static_cast<index_t>(row.size());
   }
 
   template <class S>
@@ -266,7 +266,7 @@ class hinted_policy {
     state.delimiter.add(std::string_view(state.bytes).substr(before));
     if (state.repetition.add(state.ids)) {
       state.stop = stop_reason::repetition;
-    } else if (static_cast<index>(state.tokens.size()) >= options_.max_tokens) {
+    } else if (static_cast<index_t>(state.tokens.size()) >= options_.max_tokens) {
       state.stop = stop_reason::max_tokens;
     }
   }

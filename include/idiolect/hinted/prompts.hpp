@@ -33,7 +33,7 @@ struct rewrite_prompt {
   std::vector<token_id> teacher;  ///< the question with the hint; empty: no hinted tries
   /// See decode_job: an analysis that the teacher writes first.
   std::string analysis_marker = {};
-  index analysis_budget = 512;
+  index_t analysis_budget = 512;
   /// The reference answer as it would follow `student`, with an end token if the score of the
   /// reference is to count it. Only used to score it.
   std::vector<token_id> reference = {};
@@ -112,7 +112,7 @@ struct prompter_options {
   hint_content hint = hint_content::solution;
   std::string delimiter = {};   ///< where the bare answer stands; without one the hint is whole
   token_id end_token = -1;      ///< closes the reference that is scored; negative: nothing does
-  index analysis_budget = 512;  ///< tokens
+  index_t analysis_budget = 512;  ///< tokens
 };
 
 /// Prompts by templates, for records with a `question` and an `answer`.

@@ -23,8 +23,8 @@ namespace idiolect {
 struct rewrite_recipe {
   any_lambda schedule = linear_lambda{};
   hint_content hint = hint_content::solution;
-  index rollouts = 1;
-  index tries = 3;
+  index_t rollouts = 1;
+  index_t tries = 3;
 
   /// `options` with the recipe's numbers of tries.
   [[nodiscard]] rewrite_options apply(rewrite_options options = {}) const {
@@ -50,7 +50,7 @@ struct rewrite_recipe {
 }
 
 /// The student alone, `samples` times: the first accepted answer.
-[[nodiscard]] inline rewrite_recipe rejection_sampling(index samples = 4) {
+[[nodiscard]] inline rewrite_recipe rejection_sampling(index_t samples = 4) {
   return {.schedule = constant_lambda{1}, .rollouts = samples, .tries = 0};
 }
 

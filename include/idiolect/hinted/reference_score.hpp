@@ -35,14 +35,14 @@ class reference_scorer {
     require(!prompt.empty(), "prompt", "is empty");
     std::vector<token_score> scores;
     if (text.empty() ||
-        static_cast<index>(prompt.size() + text.size()) - 1 > model_->context_size()) {
+        static_cast<index_t>(prompt.size() + text.size()) - 1 > model_->context_size()) {
       return scores;
     }
     std::vector<token_id> read(prompt.begin(), prompt.end());
     read.insert(read.end(), text.begin(), text.end() - 1);  // the last token is only predicted
     const std::size_t first_row = prompt.size() - 1;
     const auto most = static_cast<std::size_t>(
-        std::min<index>(model_traits<Model>::max_chunk(*model_), rows_at_once));
+        std::min<index_t>(model_traits<Model>::max_chunk(*model_), rows_at_once));
 
     const open_stream stream(*model_);
     for (std::size_t at = 0; at < read.size();) {
@@ -63,7 +63,7 @@ class reference_scorer {
   }
 
  private:
-  static constexpr index rows_at_once = 128;
+  static constexpr index_t rows_at_once = 128;
 
   struct open_stream {
     explicit open_stream(Model& m) : model(m), id(m.open()) {}

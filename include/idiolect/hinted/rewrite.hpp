@@ -55,19 +55,19 @@ enum class provenance : std::uint8_t {
 
 /// What a rewrite has done so far. CLL sums are token-weighted.
 struct rewrite_report {
-  index records = 0;  ///< handed to the sink
-  index rollout = 0;  ///< of them, by provenance
-  index hinted = 0;
-  index rejected = 0;
-  index rollout_tries = 0;  ///< made for them
-  index hinted_tries = 0;
+  index_t records = 0;  ///< handed to the sink
+  index_t rollout = 0;  ///< of them, by provenance
+  index_t hinted = 0;
+  index_t rejected = 0;
+  index_t rollout_tries = 0;  ///< made for them
+  index_t hinted_tries = 0;
   sequence_score cll;            ///< of the accepted texts, all their tokens as one sequence
   sequence_score reference_cll;  ///< of all references that were scored
   decoder_counts work;           ///< of the decoder; complete once the rewrite has returned
   /// `none` if the source was used up; else why not: cancelled, or model_failed.
   stop_reason stop = stop_reason::none;
 
-  [[nodiscard]] index accepted() const { return rollout + hinted; }
+  [[nodiscard]] index_t accepted() const { return rollout + hinted; }
   /// Share of the records that were accepted, in [0, 1].
   [[nodiscard]] double yield() const {
     return records > 0 ? static_cast<double>(accepted()) / static_cast<double>(records) : 0;
@@ -76,8 +76,8 @@ struct rewrite_report {
 
 /// Options of a rewrite. The schedule, samplers' defaults, delimiter and seed are the policy's.
 struct rewrite_options {
-  index rollouts = 1;                    ///< tries of the student alone, first
-  index tries = 3;                       ///< with the hint, then
+  index_t rollouts = 1;                    ///< tries of the student alone, first
+  index_t tries = 3;                       ///< with the hint, then
   sampler_options rollout_sampler = {};  ///< the default samples from the model itself
   /// Also verify texts that `max_tokens` cut off. A text that the model did not end is no answer.
   bool accept_cut = false;
@@ -86,7 +86,7 @@ struct rewrite_options {
   std::uint64_t first_record = 0;
   /// Records between the oldest one not yet finished and the next one taken, at most; they wait in
   /// memory for their turn. 0: four times the texts in flight.
-  index window = 0;
+  index_t window = 0;
   decoder_options decoder = {};  ///< `cancelled` ends the rewrite between two forward calls
   /// Scores a reference after the student's prompt, e.g. a reference_scorer. Empty: not scored.
   std::function<std::vector<token_score>(std::span<const token_id> prompt,
@@ -107,8 +107,8 @@ struct rewritten {
   std::vector<hinted_token> tokens = {};  ///< the end token included: lambda, scores, leader
   rewrite_prompt prompt = {};
   std::vector<token_id> analysis = {};  ///< what the teacher wrote first
-  index rollouts = 0;                   ///< tries made
-  index tries = 0;
+  index_t rollouts = 0;                   ///< tries made
+  index_t tries = 0;
   sequence_score cll = {};  ///< of `tokens`, under the student
   std::optional<sequence_score> reference_cll = {};
 
@@ -116,7 +116,7 @@ struct rewritten {
 };
 
 /// The key of a try's random numbers: record below 2^48, try below 2^15.
-[[nodiscard]] constexpr std::uint64_t try_key(std::uint64_t record, bool rollout, index number) {
+[[nodiscard]] constexpr std::uint64_t try_key(std::uint64_t record, bool rollout, index_t number) {
   return (rollout ? std::uint64_t{1} << 63 : 0) | static_cast<std::uint64_t>(number) << 48 | record;
 }
 
@@ -126,7 +126,7 @@ namespace detail {
 template <class Record, class Prompter, class Verifier, class Source, class Sink>
 class rewriting {
  public:
-  rewriting(const rewrite_options& options, index window, const Prompter& prompts,
+  rewriting(const rewrite_options& options, index_t window, const Prompter& prompts,
             const Verifier& verify, Source& source, Sink& sink)
       : options_(options),
         window_(window),
@@ -144,7 +144,7 @@ class rewriting {
       again_.pop_front();
       return job(at(number));
     }
-    while (!used_up_ && static_cast<index>(records_.size()) < window_) {
+    while (!used_up_ && static_cast<index_t>(records_.size()) < window_) {
       std::optional<Record> record = source_();
       used_up_ = !record;
       if (used_up_) break;
@@ -193,8 +193,8 @@ class rewriting {
 
   struct under_way {
     rewritten<Record> out;
-    index rollouts_left;
-    index tries_left;
+    index_t rollouts_left;
+    index_t tries_left;
     bool finished = false;
   };
 
@@ -264,7 +264,7 @@ class rewriting {
   }
 
   const rewrite_options& options_;
-  index window_;
+  index_t window_;
   const Prompter& prompts_;
   const Verifier& verify_;
   Source& source_;
@@ -293,13 +293,13 @@ rewrite_report rewrite(Model& model, const Policy& policy, Source&& source, cons
   using record = typename std::invoke_result_t<Source&>::value_type;
   static_assert(prompter<Prompter, record>, "idiolect: prompts(record) must be a rewrite_prompt");
   static_assert(verifier<Verifier, record>, "idiolect: verify(record, text) must be a bool");
-  const auto countable = [](index n) { return n >= 0 && n < index{1} << 15; };
+  const auto countable = [](index_t n) { return n >= 0 && n < index_t{1} << 15; };
   require(countable(options.rollouts), "rewrite_options::rollouts", "must be in [0, 2^15)");
   require(countable(options.tries), "rewrite_options::tries", "must be in [0, 2^15)");
   require(options.window >= 0, "rewrite_options::window", "must be >= 0");
   validate(options.rollout_sampler);
 
-  const index window = options.window > 0 ? options.window : 4 * options.decoder.parallel;
+  const index_t window = options.window > 0 ? options.window : 4 * options.decoder.parallel;
   detail::rewriting<record, Prompter, Verifier, std::remove_reference_t<Source>,
                     std::remove_reference_t<Sink>>
       state(options, window, prompts, verify, source, sink);

@@ -83,8 +83,8 @@ class byte_watch {
 
 /// Options of the repetition stop; `times` 0 switches it off.
 struct repetition_options {
-  index length = 30;  ///< tokens in an n-gram
-  index times = 5;    ///< how often the same one may not be seen
+  index_t length = 30;  ///< tokens in an n-gram
+  index_t times = 5;    ///< how often the same one may not be seen
 };
 
 /// Raises shape_error naming the option that is out of range.
@@ -101,7 +101,7 @@ class repetition_watch {
 
   /// `tokens` has grown by one; true if its last n-gram has now been seen `times` times.
   bool add(std::span<const token_id> tokens) {
-    const auto n = static_cast<index>(tokens.size());
+    const auto n = static_cast<index_t>(tokens.size());
     if (options_.times == 0) return false;
     hash_ = hash_ * multiplier + value(tokens.back());
     if (n <= options_.length) power_ *= n < options_.length ? multiplier : 1;
@@ -124,8 +124,8 @@ class repetition_watch {
 
  private:
   struct occurrence {
-    index start;
-    index count;
+    index_t start;
+    index_t count;
   };
   static constexpr std::uint64_t multiplier = 0x9E3779B97F4A7C15u;
   static std::uint64_t value(token_id t) { return static_cast<std::uint64_t>(t) + 1; }

@@ -32,7 +32,7 @@ struct decode_job {
   /// If not empty, the teacher first writes greedily up to and including these bytes (an analysis
   /// of the hint), within `analysis_budget` tokens; they stay in its context.
   std::string analysis_marker = {};
-  index analysis_budget = 512;
+  index_t analysis_budget = 512;
 };
 
 /// What came of a job.
@@ -103,10 +103,10 @@ class text_in_flight {
   /// Adds this text's chunks. A text completes its streams' tokens together, so that both rows of
   /// logits are there at once; what does not fit the budget waits, the last token of each at least.
   template <class Options>
-  void request(const Options& options, index& budget, std::vector<chunk>& chunks) {
+  void request(const Options& options, index_t& budget, std::vector<chunk>& chunks) {
     const bool teacher_wants = teacher_.open() && !ended() && !teacher_.pending().empty();
     const bool student_wants = !student_.pending().empty() && student_due(options);
-    const index wanted = (teacher_wants ? size(teacher_.pending()) : 0) +
+    const index_t wanted = (teacher_wants ? size(teacher_.pending()) : 0) +
                          (student_wants ? size(student_.pending()) : 0);
     const bool complete = wanted <= budget;
     if (teacher_wants) teacher_.request(budget, complete, false, chunks);
@@ -138,11 +138,11 @@ class text_in_flight {
   }
 
   /// Frees the teacher's stream once the student goes on alone. Returns how many were freed.
-  index release(Model& model) {
+  index_t release(Model& model) {
     if (!teacher_.open() || !(state().student_only() || ended())) return 0;
     return teacher_.drop(model);
   }
-  index drop(Model& model) { return teacher_.drop(model) + student_.drop(model); }
+  index_t drop(Model& model) { return teacher_.drop(model) + student_.drop(model); }
 
  private:
   using logits_view = decltype(view(std::declval<const Model&>().logits(stream_id{})));
@@ -156,7 +156,7 @@ class text_in_flight {
       open_ = true;
       tokens_ = prompt;
     }
-    index drop(Model& model) {
+    index_t drop(Model& model) {
       if (!open_) return 0;
       model.drop(stream_);
       open_ = false;
@@ -169,16 +169,16 @@ class text_in_flight {
     [[nodiscard]] std::span<const token_id> pending() const {
       return std::span(tokens_).subspan(static_cast<std::size_t>(taken_));
     }
-    [[nodiscard]] index needs() const { return open_ ? static_cast<index>(tokens_.size()) : 0; }
+    [[nodiscard]] index_t needs() const { return open_ ? static_cast<index_t>(tokens_.size()) : 0; }
 
     void push(token_id t) {
       tokens_.push_back(t);
       ready_ = false;
     }
     void forget_last() { tokens_.pop_back(); }
-    void request(index& budget, bool complete, bool every_row, std::vector<chunk>& chunks) {
+    void request(index_t& budget, bool complete, bool every_row, std::vector<chunk>& chunks) {
       const auto waiting = pending();
-      const index count = complete ? size(waiting) : std::min(budget, size(waiting) - 1);
+      const index_t count = complete ? size(waiting) : std::min(budget, size(waiting) - 1);
       if (count <= 0) return;
       const auto logits = every_row ? want_logits::all
                           : complete ? want_logits::last
@@ -188,8 +188,8 @@ class text_in_flight {
       rows_requested_ = logits != want_logits::none;
       budget -= count;
     }
-    index forwarded() {
-      const index count = std::exchange(requested_, 0);
+    index_t forwarded() {
+      const index_t count = std::exchange(requested_, 0);
       if (count == 0) return 0;
       taken_ += count;
       ready_ = pending().empty();
@@ -198,15 +198,15 @@ class text_in_flight {
     }
     void not_forwarded() { requested_ = 0; }
 
-    [[nodiscard]] index taken() const { return taken_; }
+    [[nodiscard]] index_t taken() const { return taken_; }
 
     /// The rows of logits that the last forward gave this stream.
     void collect(const Model& model) {
       rows_at_hand_ = fresh_ ? view(model.logits(stream_)) : logits_view{};
       fresh_ = false;
     }
-    [[nodiscard]] index rows() const { return rows_at_hand_.rows(); }
-    [[nodiscard]] std::span<const logit> row(index r) const {
+    [[nodiscard]] index_t rows() const { return rows_at_hand_.rows(); }
+    [[nodiscard]] std::span<const logit> row(index_t r) const {
       return {rows_at_hand_.row(r), static_cast<std::size_t>(rows_at_hand_.cols())};
     }
     [[nodiscard]] std::span<const logit> last_row() const { return row(rows() - 1); }
@@ -216,8 +216,8 @@ class text_in_flight {
     bool open_ = false;
     bool ready_ = false;              // everything taken, and the last row is at hand
     std::vector<token_id> tokens_;    // prompt and what followed
-    index taken_ = 0;                 // of tokens_, by the model
-    index requested_ = 0;             // in the call under way
+    index_t taken_ = 0;                 // of tokens_, by the model
+    index_t requested_ = 0;             // in the call under way
     bool rows_requested_ = false;     // that call gives rows of logits
     bool fresh_ = false;              // rows that nobody has looked at
     logits_view rows_at_hand_;
@@ -227,15 +227,15 @@ class text_in_flight {
     return j.rollout ? policy.start_rollout(j.record, j.rollout_sampler) : policy.start(j.record);
   }
   hinted_state& state() { return result_.text; }
-  static index size(std::span<const token_id> s) { return static_cast<index>(s.size()); }
+  static index_t size(std::span<const token_id> s) { return static_cast<index_t>(s.size()); }
 
   // Emitted tokens that the student has not scored yet, because its rows were deferred.
   [[nodiscard]] bool catching_up() const {
-    return student_.open() && scored_ < static_cast<index>(result_.text.tokens.size());
+    return student_.open() && scored_ < static_cast<index_t>(result_.text.tokens.size());
   }
   // After the prompt every row predicts an emitted token, or the next.
   [[nodiscard]] bool student_rows_matter() const {
-    return student_.taken() >= static_cast<index>(result_.job.student_prompt.size());
+    return student_.taken() >= static_cast<index_t>(result_.job.student_prompt.size());
   }
   template <class Options>
   [[nodiscard]] bool student_due(const Options& options) const {
@@ -247,8 +247,8 @@ class text_in_flight {
 
   // The rows of a catch-up chunk predict the tokens from the first unscored one on.
   void score_late_rows(const Policy& policy) {
-    const auto emitted = static_cast<index>(emitted_);
-    for (index r = 0; r < student_.rows() && scored_ < emitted; ++r) {
+    const auto emitted = static_cast<index_t>(emitted_);
+    for (index_t r = 0; r < student_.rows() && scored_ < emitted; ++r) {
       policy.score_student(state(), scored_++, student_.row(r));
     }
   }
@@ -263,7 +263,7 @@ class text_in_flight {
     if (marker_.add(piece)) {
       analysing_ = false;
     } else if (policy.is_end(t) ||
-               static_cast<index>(result_.analysis.size()) >= result_.job.analysis_budget) {
+               static_cast<index_t>(result_.analysis.size()) >= result_.job.analysis_budget) {
       end(stop_reason::marker_missing);
     }
   }
@@ -286,7 +286,7 @@ class text_in_flight {
     policy.step(state(), lead_, teacher, student, memory);
     if (state().tokens.size() == emitted_) return end(state().stop);  // ended without a token
     emitted_ = state().tokens.size();
-    if (!student.empty()) scored_ = static_cast<index>(emitted_);
+    if (!student.empty()) scored_ = static_cast<index_t>(emitted_);
     if (ended()) return;  // nothing follows the last token: no stream has to take it
     const token_id t = state().tokens.back().token;
     student_.push(t);
@@ -296,14 +296,14 @@ class text_in_flight {
   decode_result result_;
   side teacher_;
   side student_;
-  index context_ = 0;
+  index_t context_ = 0;
   bool analysing_ = false;
   bool abandoned_ = false;
   byte_watch marker_;
   bool holding_ = false;         // the teacher's row waits for the student's
   std::vector<logit> held_row_;
   hinted_lead lead_;
-  index scored_ = 0;             // emitted tokens that have the student's score
+  index_t scored_ = 0;             // emitted tokens that have the student's score
   std::size_t emitted_ = 0;
 };
 

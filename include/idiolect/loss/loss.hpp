@@ -40,7 +40,7 @@ class row_scales {
   template <class Target>
   row_scales(std::span<const Target> targets, const loss_options& o)
       : offsets_(o.sequence_offsets) {
-    for (const Target t : targets) valid_ += static_cast<index>(t) != o.ignore_index;
+    for (const Target t : targets) valid_ += static_cast<index_t>(t) != o.ignore_index;
     switch (o.reduce.how) {
       case reduction::kind::sum:
       case reduction::kind::none:
@@ -59,9 +59,9 @@ class row_scales {
     }
   }
 
-  [[nodiscard]] index valid() const { return valid_; }
+  [[nodiscard]] index_t valid() const { return valid_; }
 
-  [[nodiscard]] double operator[](index row) const {
+  [[nodiscard]] double operator[](index_t row) const {
     if (per_sequence_.empty()) return scale_;
     const auto after = std::ranges::upper_bound(offsets_, row);
     return per_sequence_[static_cast<std::size_t>(after - offsets_.begin()) - 1];
@@ -72,11 +72,11 @@ class row_scales {
   void by_sequence(std::span<const Target> targets, token_id ignore) {
     require(!offsets_.empty(), "sequence_offsets", "sequence_mean needs them");
     per_sequence_.resize(offsets_.size());
-    index sequences = 0;
+    index_t sequences = 0;
     for (std::size_t k = 0; k + 1 < offsets_.size(); ++k) {
-      index n = 0;
-      for (index i = offsets_[k]; i < offsets_[k + 1]; ++i) {
-        n += static_cast<index>(targets[static_cast<std::size_t>(i)]) != ignore;
+      index_t n = 0;
+      for (index_t i = offsets_[k]; i < offsets_[k + 1]; ++i) {
+        n += static_cast<index_t>(targets[static_cast<std::size_t>(i)]) != ignore;
       }
       per_sequence_[k] = n > 0 ? 1 / static_cast<double>(n) : 0;
       sequences += n > 0;
@@ -84,16 +84,16 @@ class row_scales {
     for (double& s : per_sequence_) s = sequences > 0 ? s / static_cast<double>(sequences) : 0;
   }
 
-  std::span<const index> offsets_;
+  std::span<const index_t> offsets_;
   std::vector<double> per_sequence_;
   double scale_ = 1;
-  index valid_ = 0;
+  index_t valid_ = 0;
 };
 
-inline void check_options(const loss_options& o, index rows) {
+inline void check_options(const loss_options& o, index_t rows) {
   require(o.temperature > 0 && std::isfinite(o.temperature), "temperature",
           [&] { return "must be finite and > 0, got " + std::to_string(o.temperature); });
-  require(o.weights.empty() || static_cast<index>(o.weights.size()) == rows, "weights", [&] {
+  require(o.weights.empty() || static_cast<index_t>(o.weights.size()) == rows, "weights", [&] {
     return std::to_string(o.weights.size()) + " weights for " + std::to_string(rows) + " rows";
   });
   const auto& offsets = o.sequence_offsets;
@@ -141,7 +141,7 @@ void check_gradient(const matrix_view<const T>& logits, const matrix_view<G>& gr
 /// The report of some rows, and the first that was not finite.
 struct partial_report {
   loss_report report;
-  index first_non_finite = -1;
+  index_t first_non_finite = -1;
 
   void merge(const partial_report& next) {
     report.loss += next.report.loss;
@@ -155,7 +155,7 @@ struct partial_report {
 };
 
 template <class G>
-void fill_row(G* row, index n, double value) {
+void fill_row(G* row, index_t n, double value) {
   std::fill_n(row, n, store<G>(value));
 }
 
@@ -177,18 +177,18 @@ class loss_pass {
         scales_(targets, options) {}
 
   loss_report run() {
-    const index rows = logits_.rows();
+    const index_t rows = logits_.rows();
     std::vector<double> token_loss;
     if (options_.reduce.how == reduction::kind::none) {
       token_loss.resize(static_cast<std::size_t>(rows));
     }
-    const index per_chunk = (rows + 127) / 128;
-    const index chunks = rows > 0 ? (rows + per_chunk - 1) / per_chunk : 0;
+    const index_t per_chunk = (rows + 127) / 128;
+    const index_t chunks = rows > 0 ? (rows + per_chunk - 1) / per_chunk : 0;
     std::vector<partial_report> partials(static_cast<std::size_t>(chunks));
-    backend_.executor.bulk(chunks, [&](index k) {
+    backend_.executor.bulk(chunks, [&](index_t k) {
       auto& partial = partials[static_cast<std::size_t>(k)];
-      const index end = std::min(rows, (k + 1) * per_chunk);
-      for (index i = k * per_chunk; i < end; ++i) {
+      const index_t end = std::min(rows, (k + 1) * per_chunk);
+      for (index_t i = k * per_chunk; i < end; ++i) {
         const double value = row(i, partial);
         if (!token_loss.empty()) token_loss[static_cast<std::size_t>(i)] = value;
       }
@@ -202,7 +202,7 @@ class loss_pass {
     loss_report& report = all.report;
     report.valid = scales_.valid();
     report.token_loss = std::move(token_loss);
-    const index finite = report.valid - report.non_finite;
+    const index_t finite = report.valid - report.non_finite;
     report.mean_nll = finite > 0 ? report.mean_nll / static_cast<double>(finite) : 0;
     return std::move(all.report);
   }
@@ -212,9 +212,9 @@ class loss_pass {
   static constexpr moments set = required_moments<Loss>;
 
   // The weighted loss of row i; its gradient is written and its share of the report added.
-  double row(index i, partial_report& partial) {
+  double row(index_t i, partial_report& partial) {
     const Target target = targets_[static_cast<std::size_t>(i)];
-    if (static_cast<index>(target) == options_.ignore_index) {
+    if (static_cast<index_t>(target) == options_.ignore_index) {
       clear_gradient(i);
       return 0;
     }
@@ -248,7 +248,7 @@ class loss_pass {
     return value;
   }
 
-  double non_finite_row(index i, partial_report& partial) {
+  double non_finite_row(index_t i, partial_report& partial) {
     ++partial.report.non_finite;
     if (partial.first_non_finite < 0) partial.first_non_finite = i;
     if (options_.on_non_finite == non_finite::skip) {
@@ -261,7 +261,7 @@ class loss_pass {
     return nan;
   }
 
-  void clear_gradient(index i) {
+  void clear_gradient(index_t i) {
     if constexpr (with_gradient) {
       if (!options_.accumulate) fill_row(gradient_.row(i), gradient_.cols(), 0.0);
     }

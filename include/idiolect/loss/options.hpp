@@ -49,7 +49,7 @@ struct loss_options {
   /// One per row, any sign: multiplies that row's loss. A row of weight 0 stays in the denominator.
   std::span<const float> weights = {};
   /// Rows [offsets[k], offsets[k + 1]) are sequence k; starts with 0 and ends with the row count.
-  std::span<const index> sequence_offsets = {};
+  std::span<const index_t> sequence_offsets = {};
   /// Tokens whose probability, where they are the target, the report follows: the end of sequence.
   std::span<const token_id> end_tokens = {};
 };

@@ -36,8 +36,8 @@ struct token_summary : moment_summary {
 struct loss_report {
   double loss = 0;        ///< the reduced, weighted loss
   double mean_nll = 0;    ///< ungated, unweighted -log p, nats a token; 0 without valid rows
-  index valid = 0;        ///< targets that are not ignored, the denominator of `mean`
-  index non_finite = 0;   ///< valid rows with NaN, +inf or -inf only
+  index_t valid = 0;        ///< targets that are not ignored, the denominator of `mean`
+  index_t non_finite = 0;   ///< valid rows with NaN, +inf or -inf only
   token_summary phi{-16, 8};   ///< CLL, nats
   token_summary weight{0, 2};  ///< the loss's pull on the target, `a`: for a gate, its weight
   moment_summary end_prob;     ///< p of the end tokens, at rows where they are the target

@@ -28,7 +28,7 @@ struct row_span {
   Real common = 0;   ///< (a + c) scale: times p
   Real entropic = 0;  ///< b scale: times p (log p + H)
   Real pull = 0;     ///< a scale: taken off the target
-  index target = 0;
+  index_t target = 0;
 };
 
 template <std::floating_point Real, moments Set>
@@ -57,9 +57,9 @@ template <std::floating_point Real>
 
 /// Writes (or adds) the gradient of a finite row; `gradient` may be `row` itself. O(n).
 template <std::floating_point Real, logit_scalar T, logit_scalar G>
-IDIOLECT_HD void write_span(const T* row, G* gradient, index n, const row_span<Real>& r,
+IDIOLECT_HD void write_span(const T* row, G* gradient, index_t n, const row_span<Real>& r,
                             bool accumulate) {
-  for (index i = 0; i < n; ++i) {
+  for (index_t i = 0; i < n; ++i) {
     Real dz = span_element(r, static_cast<Real>(load(row[i])));
     if (i == r.target) dz -= r.pull;
     if (accumulate) dz += static_cast<Real>(load(gradient[i]));
@@ -71,7 +71,7 @@ IDIOLECT_HD void write_span(const T* row, G* gradient, index n, const row_span<R
 /// accumulate)` does what write_span does.
 template <class B>
 concept training_backend =
-    folding_backend<B> && requires(const B& b, const float* row, float* gradient, index n,
+    folding_backend<B> && requires(const B& b, const float* row, float* gradient, index_t n,
                                    const row_span<double>& r, bool accumulate) {
       b.span(row, gradient, n, r, accumulate);
     };

@@ -27,19 +27,19 @@ class markov_lm {
   static constexpr bool batch_invariant = true;
 
   /// `table`: V x V logits, row-major. `context`: tokens a stream can hold.
-  markov_lm(std::vector<float> table, index vocab, index context, token_id end)
+  markov_lm(std::vector<float> table, index_t vocab, index_t context, token_id end)
       : table_(std::move(table)), vocab_(vocab), context_(context), end_(end) {
-    require(static_cast<index>(table_.size()) == vocab * vocab, "table",
+    require(static_cast<index_t>(table_.size()) == vocab * vocab, "table",
             "must have vocab * vocab logits");
   }
 
-  [[nodiscard]] index vocab_size() const { return vocab_; }
-  [[nodiscard]] index context_size() const { return context_; }
-  [[nodiscard]] index max_streams() const { return 64; }
+  [[nodiscard]] index_t vocab_size() const { return vocab_; }
+  [[nodiscard]] index_t context_size() const { return context_; }
+  [[nodiscard]] index_t max_streams() const { return 64; }
   [[nodiscard]] bool is_end(token_id t) const { return t == end_; }
 
   stream_id open() {
-    require<backend_error>(static_cast<index>(streams_.size()) < max_streams(), "markov_lm",
+    require<backend_error>(static_cast<index_t>(streams_.size()) < max_streams(), "markov_lm",
                            "no stream is free");
     streams_.emplace(next_, stream{});
     return next_++;
@@ -54,17 +54,17 @@ class markov_lm {
     (void)at(s);
     streams_.erase(s);
   }
-  void truncate(stream_id s, index length) {
+  void truncate(stream_id s, index_t length) {
     at(s).tokens.resize(static_cast<std::size_t>(length));
   }
-  [[nodiscard]] index length(stream_id s) const {
-    return static_cast<index>(at(s).tokens.size());
+  [[nodiscard]] index_t length(stream_id s) const {
+    return static_cast<index_t>(at(s).tokens.size());
   }
 
   // Everything is checked before anything is appended: no_room leaves all streams as they were.
   forward_status forward(std::span<const chunk> chunks) {
     for (const chunk& c : chunks) {
-      if (length(c.stream) + static_cast<index>(c.tokens.size()) > context_) {
+      if (length(c.stream) + static_cast<index_t>(c.tokens.size()) > context_) {
         return forward_status::no_room;
       }
       for (const token_id t : c.tokens) {
@@ -87,7 +87,7 @@ class markov_lm {
 
   [[nodiscard]] matrix_view<const float> logits(stream_id s) const {
     const auto& held = at(s).logits;
-    return {held.data(), static_cast<index>(held.size()) / vocab_, vocab_};
+    return {held.data(), static_cast<index_t>(held.size()) / vocab_, vocab_};
   }
 
  private:
@@ -106,8 +106,8 @@ class markov_lm {
   }
 
   std::vector<float> table_;
-  index vocab_;
-  index context_;
+  index_t vocab_;
+  index_t context_;
   token_id end_;
   std::map<stream_id, stream> streams_;
   stream_id next_ = 0;
@@ -115,7 +115,7 @@ class markov_lm {
 
 /// Bytes as tokens: id = byte value, and nothing in front.
 struct byte_tokenizer {
-  [[nodiscard]] index vocab_size() const { return 256; }
+  [[nodiscard]] index_t vocab_size() const { return 256; }
 
   void encode(std::string_view text, std::vector<token_id>& out) const {
     for (const char c : text) out.push_back(static_cast<unsigned char>(c));

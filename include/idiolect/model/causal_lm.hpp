@@ -51,12 +51,12 @@ enum class forward_status : std::uint8_t {
 template <class M>
 concept causal_lm = requires(M& m, const M& c, stream_id s, token_id t,
                              std::span<const chunk> chunks) {
-  { c.vocab_size() } -> std::convertible_to<index>;
-  { c.context_size() } -> std::convertible_to<index>;
+  { c.vocab_size() } -> std::convertible_to<index_t>;
+  { c.context_size() } -> std::convertible_to<index_t>;
   { m.open() } -> std::same_as<stream_id>;
   { m.fork(s) } -> std::same_as<stream_id>;
   m.drop(s);
-  { c.length(s) } -> std::convertible_to<index>;
+  { c.length(s) } -> std::convertible_to<index_t>;
   { m.forward(chunks) } -> std::same_as<forward_status>;
   { c.logits(s) } -> matrix_like;
   { c.is_end(t) } -> std::same_as<bool>;
@@ -65,7 +65,7 @@ concept causal_lm = requires(M& m, const M& c, stream_id s, token_id t,
 /// A causal_lm that can take tokens back: `m.truncate(s, n)` keeps the first n tokens of `s`.
 /// Recurrent models cannot; algorithms that would like to then fork beforehand.
 template <class M>
-concept truncatable_lm = causal_lm<M> && requires(M& m, stream_id s, index n) { m.truncate(s, n); };
+concept truncatable_lm = causal_lm<M> && requires(M& m, stream_id s, index_t n) { m.truncate(s, n); };
 
 /// What a model says of itself; each is optional, with the cautious answer as default.
 template <causal_lm M>
@@ -91,8 +91,8 @@ struct model_traits {
   static constexpr bool can_truncate = truncatable_lm<M>;
 
   /// Streams that may be open at once.
-  static index max_streams(const M& m) {
-    if constexpr (requires { { m.max_streams() } -> std::convertible_to<index>; }) {
+  static index_t max_streams(const M& m) {
+    if constexpr (requires { { m.max_streams() } -> std::convertible_to<index_t>; }) {
       return m.max_streams();
     } else {
       return 1;
@@ -100,8 +100,8 @@ struct model_traits {
   }
 
   /// Tokens that one call of `forward` takes, over all its chunks.
-  static index max_chunk(const M& m) {
-    if constexpr (requires { { m.max_chunk() } -> std::convertible_to<index>; }) {
+  static index_t max_chunk(const M& m) {
+    if constexpr (requires { { m.max_chunk() } -> std::convertible_to<index_t>; }) {
       return m.max_chunk();
     } else {
       return m.context_size();

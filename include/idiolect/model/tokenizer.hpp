@@ -24,7 +24,7 @@ namespace idiolect {
 template <class T>
 concept tokenizer = requires(const T& c, std::string_view text, std::vector<token_id>& out,
                              token_id t, std::string& bytes) {
-  { c.vocab_size() } -> std::convertible_to<index>;
+  { c.vocab_size() } -> std::convertible_to<index_t>;
   c.encode(text, out);
   c.append_piece(t, bytes);
 };

@@ -16,10 +16,10 @@ namespace idiolect {
 
 /// State of `row[0..n)` with every logit multiplied by `inverse_temperature`. O(n).
 template <moments Set = moments::basic, std::floating_point Real = double, logit_scalar T>
-[[nodiscard]] IDIOLECT_HD row_state<Real, Set> fold(const T* row, index n,
+[[nodiscard]] IDIOLECT_HD row_state<Real, Set> fold(const T* row, index_t n,
                                                     Real inverse_temperature = 1) {
   row_state<Real, Set> state;
-  for (index i = 0; i < n; ++i) {
+  for (index_t i = 0; i < n; ++i) {
     const auto z = static_cast<Real>(load(row[i])) * inverse_temperature;
     state = merge(state, row_state<Real, Set>::of(z));
   }
@@ -31,8 +31,8 @@ template <moments Set = moments::basic, std::floating_point Real = double, logit
 /// inverse_temperature)` is the row's state in double, the same bits at every call; (3) const
 /// members may be called from several threads.
 template <class B>
-concept folding_backend = requires(const B& b, const float* row, index n, double scale) {
-  b.executor.bulk(n, [](index) {});
+concept folding_backend = requires(const B& b, const float* row, index_t n, double scale) {
+  b.executor.bulk(n, [](index_t) {});
   { b.template fold<moments::basic>(row, n, scale) } -> std::same_as<row_state<double>>;
 };
 

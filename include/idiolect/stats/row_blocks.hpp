@@ -20,9 +20,9 @@
 namespace idiolect::detail {
 
 /// Logits that are looked at together: loops over a block have a constant length.
-inline constexpr index select_block = 256;
+inline constexpr index_t select_block = 256;
 /// Logits whose exponentials are taken at a time.
-inline constexpr index select_step = 32;
+inline constexpr index_t select_step = 32;
 /// The positions of a byte's bits that are set, in order.
 inline constexpr auto bit_positions = [] {
   std::array<std::array<token_id, 8>, 256> table{};
@@ -41,21 +41,21 @@ class row_blocks {
  public:
   using value = accumulator_t<T>;
 
-  row_blocks(const T* row, index n) : row_(row), size_(n) {}
+  row_blocks(const T* row, index_t n) : row_(row), size_(n) {}
 
   /// Calls f(first, values) for blocks of `select_block` values; the last is filled up with -inf.
   template <class F>
   void for_each(F&& f) const {
     value buffer[select_block];
-    for (index i = 0; i < size_; i += select_block) {
-      const index count = std::min(select_block, size_ - i);
+    for (index_t i = 0; i < size_; i += select_block) {
+      const index_t count = std::min(select_block, size_ - i);
       if constexpr (std::same_as<T, value>) {
         if (count == select_block) {
           f(i, row_ + i);
           continue;
         }
       }
-      for (index k = 0; k < count; ++k) buffer[k] = load(row_[i + k]);
+      for (index_t k = 0; k < count; ++k) buffer[k] = load(row_[i + k]);
       std::fill(buffer + count, buffer + select_block, -std::numeric_limits<value>::infinity());
       f(i, static_cast<const value*>(buffer));
     }
@@ -72,7 +72,7 @@ class row_blocks {
 
  private:
   const T* row_;
-  index size_;
+  index_t size_;
 };
 
 /// An interval of logits, both ends in it.
@@ -90,13 +90,13 @@ struct logit_interval {
 /// Writes first + k for each values[k] in the interval to `out`, which has room for 8 beyond those.
 /// Returns how many.
 template <class Value>
-index positions_in(logit_interval<Value> interval, const Value* values, token_id first,
+index_t positions_in(logit_interval<Value> interval, const Value* values, token_id first,
                    token_id* out) {
   std::uint8_t flags[select_block];
-  for (index k = 0; k < select_block; ++k)
+  for (index_t k = 0; k < select_block; ++k)
     flags[k] = static_cast<std::uint8_t>(interval.holds(values[k]));
   token_id* const begin = out;
-  for (index k = 0; k < select_block; k += 8) {
+  for (index_t k = 0; k < select_block; k += 8) {
     std::uint64_t word;
     std::memcpy(&word, flags + k, 8);
     if constexpr (std::endian::native == std::endian::big) {
@@ -117,9 +117,9 @@ index positions_in(logit_interval<Value> interval, const Value* values, token_id
 
 /// How many values are `low` or more.
 template <class Value>
-index count_from(Value low, const Value* values) {
+index_t count_from(Value low, const Value* values) {
   std::int32_t count = 0;
-  for (index k = 0; k < select_block; ++k) count += values[k] >= low ? 1 : 0;
+  for (index_t k = 0; k < select_block; ++k) count += values[k] >= low ? 1 : 0;
   return count;
 }
 

@@ -32,7 +32,7 @@ enum class sampler_order : std::uint8_t { temperature_first, temperature_last };
 /// Options of a sampler; the defaults sample from the model itself.
 struct sampler_options {
   double temperature = 1;  ///< 0: the most likely token
-  index top_k = 0;         ///< 0: all
+  index_t top_k = 0;         ///< 0: all
   double top_p = 1;        ///< (0, 1]
   double min_p = 0;        ///< [0, 1]
   sampler_order order = sampler_order::temperature_first;
@@ -75,12 +75,12 @@ struct sampler_distribution {
 /// The distribution that a sampler with options `o` draws from at a row of n logits.
 /// O(n log n) time, O(n) memory.
 template <logit_scalar T>
-[[nodiscard]] sampler_distribution sampled_distribution(const T* row, index n,
+[[nodiscard]] sampler_distribution sampled_distribution(const T* row, index_t n,
                                                         const sampler_options& o) {
   validate(o);
   sampler_distribution result;
   double max = -std::numeric_limits<double>::infinity();
-  for (index i = 0; i < n; ++i) {
+  for (index_t i = 0; i < n; ++i) {
     const auto z = static_cast<double>(load(row[i]));
     if (std::isnan(z) || z == std::numeric_limits<double>::infinity()) return result;
     max = std::max(max, z);
@@ -93,7 +93,7 @@ template <logit_scalar T>
   };
   std::vector<candidate> kept;
   kept.reserve(static_cast<std::size_t>(n));
-  for (index i = 0; i < n; ++i) {
+  for (index_t i = 0; i < n; ++i) {
     const double offset = static_cast<double>(load(row[i])) - max;
     if (offset > -std::numeric_limits<double>::infinity()) {
       kept.push_back({offset, static_cast<token_id>(i)});
@@ -109,7 +109,7 @@ template <logit_scalar T>
     kept.resize(1);
   } else {
     const double scale = o.order == sampler_order::temperature_first ? sharpness : 1;
-    if (o.top_k > 0 && o.top_k < static_cast<index>(kept.size())) {
+    if (o.top_k > 0 && o.top_k < static_cast<index_t>(kept.size())) {
       kept.resize(static_cast<std::size_t>(o.top_k));
     }
     if (o.top_p < 1) {

@@ -44,13 +44,13 @@ struct selection_scratch {
 namespace detail {
 
 /// Bins of the histogram over a row, and the rows from which on it is worth its while.
-inline constexpr index select_bins = 512;
-inline constexpr index select_histogram_from = 4096;
+inline constexpr index_t select_bins = 512;
+inline constexpr index_t select_histogram_from = 4096;
 
 /// A descending prefix: what is above `offset`, and the first `ties` (by id) of those at it.
 struct prefix_cut {
   double offset = -std::numeric_limits<double>::max();
-  index ties = std::numeric_limits<index>::max();
+  index_t ties = std::numeric_limits<index_t>::max();
 };
 
 /// The shortest descending prefix whose weight reaches `target`, everything if none does.
@@ -58,35 +58,35 @@ struct prefix_cut {
 /// O(n): each round keeps one bin of 256.
 inline prefix_cut find_cut(std::vector<selection_scratch::entry>& entries, double target) {
   using entry = selection_scratch::entry;
-  constexpr index bins = 256;
+  constexpr index_t bins = 256;
   for (;;) {
     const auto extremes = std::ranges::minmax_element(entries, {}, &entry::offset);
     const double low = extremes.min->offset;
     const double high = extremes.max->offset;
-    const auto n = static_cast<index>(entries.size());
+    const auto n = static_cast<index_t>(entries.size());
     if (low == high) {
       const double needed = std::ceil(target / entries.front().weight);
       return {low,
-              needed < static_cast<double>(n) ? std::max<index>(1, static_cast<index>(needed)) : n};
+              needed < static_cast<double>(n) ? std::max<index_t>(1, static_cast<index_t>(needed)) : n};
     }
     const double per_offset = static_cast<double>(bins) / (high - low);
     if (n <= 32 || !(per_offset > 0 && std::isfinite(per_offset))) {
       std::ranges::sort(entries, std::ranges::greater{}, &entry::offset);
       double reached = 0;
-      index k = 0;
+      index_t k = 0;
       do reached += entries[static_cast<std::size_t>(k++)].weight;
       while (k < n && reached < target);
       const double edge = entries[static_cast<std::size_t>(k - 1)].offset;
       const auto ties =
           std::ranges::count(entries.begin(), entries.begin() + k, edge, &entry::offset);
-      return {edge, static_cast<index>(ties)};
+      return {edge, static_cast<index_t>(ties)};
     }
     const auto bin_of = [&](const entry& e) {
-      return std::min(static_cast<index>((high - e.offset) * per_offset), bins - 1);
+      return std::min(static_cast<index_t>((high - e.offset) * per_offset), bins - 1);
     };
     std::array<double, bins> weight{};
     for (const entry& e : entries) weight[static_cast<std::size_t>(bin_of(e))] += e.weight;
-    index edge = 0;
+    index_t edge = 0;
     double above = 0;
     while (edge < bins - 1 && above + weight[static_cast<std::size_t>(edge)] < target) {
       above += weight[static_cast<std::size_t>(edge++)];
@@ -105,16 +105,16 @@ double weak_mass(const row_blocks<T>& row, double max, accumulator_t<T> low, acc
   const auto narrow_max = static_cast<value>(max);
   const auto narrow_scale = static_cast<value>(scale);
   double total[select_step] = {};
-  row.for_each([&](index, const value* z) {
+  row.for_each([&](index_t, const value* z) {
     float sum[select_step] = {};
-    for (index i = 0; i < select_block; i += select_step) {
-      for (index k = 0; k < select_step; ++k) {
+    for (index_t i = 0; i < select_block; i += select_step) {
+      for (index_t k = 0; k < select_step; ++k) {
         const value x = z[i + k];
         const float mass = branchless_exp(static_cast<float>((x - narrow_max) * narrow_scale));
         sum[k] += ((x >= low) & (x < high)) ? mass : 0;
       }
     }
-    for (index k = 0; k < select_step; ++k) total[k] += static_cast<double>(sum[k]);
+    for (index_t k = 0; k < select_step; ++k) total[k] += static_cast<double>(sum[k]);
   });
   double mass = 0;
   for (const double part : total) mass += part;
@@ -125,7 +125,7 @@ double weak_mass(const row_blocks<T>& row, double max, accumulator_t<T> low, acc
 struct row_cut {
   double target = 0;      ///< weight to be reached within the bin
   double per_offset = 0;  ///< bins for each unit of a logit; 0: one bin
-  index edge = 0;         ///< the bin; those before it are kept
+  index_t edge = 0;         ///< the bin; those before it are kept
 };
 
 /// Finds the bin of the cut. A logit weighs exp(offset * scale), and `target` is a share of all
@@ -141,19 +141,19 @@ row_cut cut_by_histogram(const row_blocks<T>& row, double max, double floor, dou
   if (!std::isfinite(cut.per_offset)) cut.per_offset = 0;  // one bin
 
   // Four copies: neighbours often fall into one bin, and an addition would wait for the last.
-  constexpr index width = select_bins + 1;
+  constexpr index_t width = select_bins + 1;
   bins.assign(4 * width, 0);
   double* const histogram = bins.data();
   const logit_interval<value> candidates{row_blocks<T>::below(floor)};
   const double per_offset = cut.per_offset;
-  row.for_each([&](index, const value* z) {
-    index count = count_from(candidates.low, z);
+  row.for_each([&](index_t, const value* z) {
+    index_t count = count_from(candidates.low, z);
     if (count == 0) return;
     value gathered[select_block];
     if (count < select_block / 2) {  // only they are worth the exponentials
       token_id at[select_block + 8];
       positions_in(candidates, z, 0, at);
-      for (index k = 0; k < count; ++k) gathered[k] = z[at[k]];
+      for (index_t k = 0; k < count; ++k) gathered[k] = z[at[k]];
       std::fill(gathered + count, gathered + (count + select_step - 1) / select_step * select_step,
                 nothing);
       z = gathered;
@@ -163,7 +163,7 @@ row_cut cut_by_histogram(const row_blocks<T>& row, double max, double floor, dou
     for (; count > 0; count -= select_step, z += select_step) {
       double weight[select_step];
       std::int32_t bin[select_step];
-      for (index k = 0; k < select_step; ++k) {
+      for (index_t k = 0; k < select_step; ++k) {
         const double offset = static_cast<double>(z[k]) - max;
         const double mass = branchless_exp(offset * scale);
         const double position = -offset * per_offset;
@@ -171,17 +171,17 @@ row_cut cut_by_histogram(const row_blocks<T>& row, double max, double floor, dou
         weight[k] = inside ? mass : 0;
         bin[k] = static_cast<std::int32_t>(inside && position < last_bin ? position : last_bin);
       }
-      const index used = std::min((count + 3) / 4 * 4, select_step);
-      for (index k = 0; k < used; k += 4) {
-        for (index copy = 0; copy < 4; ++copy) {
+      const index_t used = std::min((count + 3) / 4 * 4, select_step);
+      for (index_t k = 0; k < used; k += 4) {
+        for (index_t copy = 0; copy < 4; ++copy) {
           histogram[copy * width + bin[k + copy]] += weight[k + copy];
         }
       }
     }
   });
   double total = 0;
-  for (index k = 0; k < width; ++k) {
-    for (index copy = 1; copy < 4; ++copy) histogram[k] += histogram[copy * width + k];
+  for (index_t k = 0; k < width; ++k) {
+    for (index_t copy = 1; copy < 4; ++copy) histogram[k] += histogram[copy * width + k];
     total += histogram[k];
   }
   cut.target = scale > 0 ? target * total : target;
@@ -194,10 +194,10 @@ row_cut cut_by_histogram(const row_blocks<T>& row, double max, double floor, dou
 /// All tokens with logits in the interval, and their offsets, in order of id. Gives up, with false,
 /// once there are more than `limit`.
 template <logit_scalar T>
-bool gather(const row_blocks<T>& row, index n, double max,
-            logit_interval<accumulator_t<T>> interval, index limit, selection_scratch& s) {
+bool gather(const row_blocks<T>& row, index_t n, double max,
+            logit_interval<accumulator_t<T>> interval, index_t limit, selection_scratch& s) {
   std::size_t count = 0;
-  row.for_each([&](index first, const accumulator_t<T>* z) {
+  row.for_each([&](index_t first, const accumulator_t<T>* z) {
     if (count_from(interval.low, z) == 0 || count > static_cast<std::size_t>(limit)) return;
     const std::size_t needed = count + static_cast<std::size_t>(select_block) + 8;
     if (s.tokens.size() < needed) {
@@ -206,8 +206,8 @@ bool gather(const row_blocks<T>& row, index n, double max,
     }
     token_id* const tokens = s.tokens.data() + count;
     double* const offsets = s.offsets.data() + count;
-    const index found = positions_in(interval, z, static_cast<token_id>(first), tokens);
-    for (index k = 0; k < found; ++k) {
+    const index_t found = positions_in(interval, z, static_cast<token_id>(first), tokens);
+    for (index_t k = 0; k < found; ++k) {
       offsets[k] = static_cast<double>(z[tokens[k] - first]) - max;
     }
     count += static_cast<std::size_t>(found);
@@ -290,10 +290,10 @@ inline double masses_of(const selection_scratch& s, double scale, std::vector<do
 /// mass, three more where not, and what is near the cut or kept. The memory is `scratch` and the
 /// result, both reused.
 template <logit_scalar T>
-void select_distribution(const T* row, index n, double max, const sampler_options& o,
+void select_distribution(const T* row, index_t n, double max, const sampler_options& o,
                          selection_scratch& scratch, sampler_distribution& result) {
   if (o.temperature == 0) {
-    index first = 0;
+    index_t first = 0;
     while (static_cast<double>(load(row[first])) != max) ++first;
     result.tokens.assign(1, static_cast<token_id>(first));
     result.probs.assign(1, 1.0);
@@ -315,7 +315,7 @@ void select_distribution(const T* row, index n, double max, const sampler_option
 
   using blocks = detail::row_blocks<T>;
   const blocks row_in_blocks(row, n);
-  const auto gather = [&](double low, double high, index limit) {
+  const auto gather = [&](double low, double high, index_t limit) {
     return detail::gather(row_in_blocks, n, max, {blocks::below(low), -blocks::below(-high)}, limit,
                           scratch);
   };

@@ -17,8 +17,8 @@ namespace idiolect {
 
 /// Count, mean, variance, minimum and maximum. NaN values are counted apart and change nothing.
 struct moment_summary {
-  index count = 0;
-  index nan_count = 0;
+  index_t count = 0;
+  index_t nan_count = 0;
   double mean = 0;
   double sum_of_squares = 0;  ///< of deviations from the mean
   double min = std::numeric_limits<double>::infinity();
@@ -39,7 +39,7 @@ struct moment_summary {
     nan_count += other.nan_count;
     if (other.count == 0) return;
     if (count == 0) {
-      const index nans = nan_count;
+      const index_t nans = nan_count;
       *this = other;
       nan_count = nans;
       return;

@@ -21,13 +21,13 @@ struct cpu {
   [[no_unique_address]] Executor executor{};
 
   template <moments Set, logit_scalar T>
-  [[nodiscard]] row_state<double, Set> fold(const T* row, index n,
+  [[nodiscard]] row_state<double, Set> fold(const T* row, index_t n,
                                             double inverse_temperature) const {
     return detail::fold_row<Set>(row, n, inverse_temperature);
   }
 
   template <logit_scalar T, logit_scalar G>
-  void span(const T* row, G* gradient, index n, const row_span<double>& r, bool accumulate) const {
+  void span(const T* row, G* gradient, index_t n, const row_span<double>& r, bool accumulate) const {
     detail::span_row(row, gradient, n, r, accumulate);
   }
 };

@@ -23,31 +23,31 @@ namespace idiolect::detail {
 
 /// Elements of a block: 8 KiB of float, so that a block, its exponentials and its widened copy stay
 /// in a 32 KiB cache.
-inline constexpr index fold_block_size = 2048;
+inline constexpr index_t fold_block_size = 2048;
 
 /// Terms that a lane adds up before its sum goes to double. Terms far below a lane's sum are lost,
 /// always in the same direction where they are equal: 8 of them bound that to 8 * 2^-24 of the sum,
 /// a whole block's would be 8e-6 of it with SSE.
-inline constexpr index lane_run = 8;
+inline constexpr index_t lane_run = 8;
 
 /// `source` in the accumulation type: itself, or widened into `buffer`.
 template <logit_scalar T>
-const accumulator_t<T>* widened(const T* source, index n, accumulator_t<T>* buffer) {
+const accumulator_t<T>* widened(const T* source, index_t n, accumulator_t<T>* buffer) {
   if constexpr (std::same_as<T, accumulator_t<T>>) {
     return source;
   } else {
-    for (index i = 0; i < n; ++i) buffer[i] = load(source[i]);
+    for (index_t i = 0; i < n; ++i) buffer[i] = load(source[i]);
     return buffer;
   }
 }
 
 /// Largest of n values; NaNs may or may not win.
 template <std::floating_point A>
-A block_max(const A* x, index n) {
+A block_max(const A* x, index_t n) {
   using P = packet<A>;
-  constexpr index step = 4 * P::lanes;
+  constexpr index_t step = 4 * P::lanes;
   A largest = -std::numeric_limits<A>::infinity();
-  index i = 0;
+  index_t i = 0;
   if (n >= step) {
     P m0 = P::load(x), m1 = P::load(x + P::lanes);
     P m2 = P::load(x + 2 * P::lanes), m3 = P::load(x + 3 * P::lanes);
@@ -66,13 +66,13 @@ A block_max(const A* x, index n) {
 /// Calls `vector(i, k)` for i = 0, lanes, 2 lanes, ... with the number k (0 to 3) of the accumulator
 /// to use, `flush()` after every lane_run uses of each, then `scalar(i)` for what is left.
 template <std::floating_point A, class Vector, class Scalar, class Flush>
-void for_lanes(index n, Vector&& vector, Scalar&& scalar, Flush&& flush) {
-  constexpr index lanes = packet<A>::lanes;
-  constexpr index step = 4 * lanes;
-  const index whole = n / step * step;
-  index i = 0;
+void for_lanes(index_t n, Vector&& vector, Scalar&& scalar, Flush&& flush) {
+  constexpr index_t lanes = packet<A>::lanes;
+  constexpr index_t step = 4 * lanes;
+  const index_t whole = n / step * step;
+  index_t i = 0;
   while (i < whole) {
-    const index stop = std::min(whole, i + lane_run * step);
+    const index_t stop = std::min(whole, i + lane_run * step);
     for (; i < stop; i += step) {
       vector(i, 0);
       vector(i + lanes, 1);
@@ -108,7 +108,7 @@ struct lane_sums {
 
 /// State of one block of n <= fold_block_size values.
 template <moments Set, std::floating_point A>
-row_state<double, Set> fold_block(const A* x, index n, double inverse_temperature) {
+row_state<double, Set> fold_block(const A* x, index_t n, double inverse_temperature) {
   using P = packet<A>;
   const auto scale = static_cast<A>(inverse_temperature);
   constexpr bool spread = has(Set, moments::varentropy);
@@ -122,7 +122,7 @@ row_state<double, Set> fold_block(const A* x, index n, double inverse_temperatur
   lane_sums<A> sum, first, square;
   for_lanes<A>(
       n,
-      [&](index i, int k) {
+      [&](index_t i, int k) {
         const P d = (P::load(x + i) - reference_lanes) * scale_lanes;
         const P e = exp_nonpositive(d);
         sum.add(k, e);
@@ -130,7 +130,7 @@ row_state<double, Set> fold_block(const A* x, index n, double inverse_temperatur
         if constexpr (squares) square.add_product(k, e, e);
         if constexpr (spread) e.store(exponentials + i);
       },
-      [&](index i) {
+      [&](index_t i) {
         const A d = (x[i] - reference) * scale;
         const A e = exp_nonpositive(d);
         sum.rest += static_cast<double>(e);
@@ -158,11 +158,11 @@ row_state<double, Set> fold_block(const A* x, index n, double inverse_temperatur
     lane_sums<A> deviation;
     for_lanes<A>(
         n,
-        [&](index i, int k) {
+        [&](index_t i, int k) {
           const P d = bounded((P::load(x + i) - reference_lanes) * scale_lanes) - mean_lanes;
           deviation.add_product(k, P::load(exponentials + i) * d, d);
         },
-        [&](index i) {
+        [&](index_t i) {
           const A d = bounded((x[i] - reference) * scale) - mean;
           deviation.rest += static_cast<double>(exponentials[i] * d * d);
         },
@@ -174,12 +174,12 @@ row_state<double, Set> fold_block(const A* x, index n, double inverse_temperatur
 
 /// State of a row of n logits times the inverse temperature. O(n); one buffer of a block at most.
 template <moments Set, logit_scalar T>
-row_state<double, Set> fold_row(const T* row, index n, double inverse_temperature) {
+row_state<double, Set> fold_row(const T* row, index_t n, double inverse_temperature) {
   using A = accumulator_t<T>;
   A buffer[std::same_as<T, A> ? 1 : fold_block_size];
   row_state<double, Set> state;
-  for (index i = 0; i < n; i += fold_block_size) {
-    const index count = std::min(fold_block_size, n - i);
+  for (index_t i = 0; i < n; i += fold_block_size) {
+    const index_t count = std::min(fold_block_size, n - i);
     const A* const block = widened(row + i, count, buffer);
     state = merge(state, fold_block<Set>(block, count, inverse_temperature));
   }
@@ -188,7 +188,7 @@ row_state<double, Set> fold_row(const T* row, index n, double inverse_temperatur
 
 /// Gradient of one block without the target's pull, n <= fold_block_size. `out` may be `x`.
 template <bool Entropic, bool Accumulate, std::floating_point A>
-void span_block(const A* x, A* out, index n, A reference, A inverse_sum, const row_span<A>& r) {
+void span_block(const A* x, A* out, index_t n, A reference, A inverse_sum, const row_span<A>& r) {
   using P = packet<A>;
   const P reference_lanes = P::all(reference);
   const P scale_lanes = P::all(r.inverse_temperature);
@@ -197,7 +197,7 @@ void span_block(const A* x, A* out, index n, A reference, A inverse_sum, const r
   const P entropic_lanes = P::all(r.entropic * inverse_sum);
   for_lanes<A>(
       n,
-      [&](index i, int) {
+      [&](index_t i, int) {
         const P d = (P::load(x + i) - reference_lanes) * scale_lanes;
         P factor = common_lanes;
         if constexpr (Entropic) {
@@ -207,7 +207,7 @@ void span_block(const A* x, A* out, index n, A reference, A inverse_sum, const r
         if constexpr (Accumulate) dz = dz + P::load(out + i);
         dz.store(out + i);
       },
-      [&](index i) {
+      [&](index_t i) {
         const A d = (x[i] - reference) * r.inverse_temperature;
         A factor = r.common * inverse_sum;
         if constexpr (Entropic) factor += r.entropic * inverse_sum * (bounded(d) - r.mean_offset);
@@ -220,7 +220,7 @@ void span_block(const A* x, A* out, index n, A reference, A inverse_sum, const r
 
 /// Writes (or adds) the gradient of a finite row of n logits; `gradient` may be `row`. O(n).
 template <logit_scalar T, logit_scalar G>
-void span_row(const T* row, G* gradient, index n, const row_span<double>& r, bool accumulate) {
+void span_row(const T* row, G* gradient, index_t n, const row_span<double>& r, bool accumulate) {
   using A = accumulator_t<T>;
   const row_span<A> narrow{static_cast<A>(r.max),
                            static_cast<A>(r.log_sum),
@@ -237,10 +237,10 @@ void span_row(const T* row, G* gradient, index n, const row_span<double>& r, boo
   A buffer[std::same_as<T, A> ? 1 : fold_block_size];
   A scratch[direct ? 1 : fold_block_size];
 
-  const index target = r.target;
-  const index target_block = target / fold_block_size * fold_block_size;
-  for (index i = 0; i < n; i += fold_block_size) {
-    const index count = std::min(fold_block_size, n - i);
+  const index_t target = r.target;
+  const index_t target_block = target / fold_block_size * fold_block_size;
+  for (index_t i = 0; i < n; i += fold_block_size) {
+    const index_t count = std::min(fold_block_size, n - i);
     const A* const x = widened(row + i, count, buffer);
     A* out;
     if constexpr (direct) {
@@ -256,7 +256,7 @@ void span_row(const T* row, G* gradient, index n, const row_span<double>& r, boo
     narrow.entropic == 0 ? run(std::false_type{}) : run(std::true_type{});
     if (i == target_block) out[target - i] -= narrow.pull;
     if constexpr (!direct) {  // added in the wider type: a gradient in double keeps its digits
-      for (index j = 0; j < count; ++j) {
+      for (index_t j = 0; j < count; ++j) {
         G& dz = gradient[i + j];
         dz = accumulate ? store<G>(scratch[j] + load(dz)) : store<G>(scratch[j]);
       }

@@ -19,7 +19,7 @@ namespace idiolect::detail {
 template <std::floating_point T>
 struct packet {
   using register_type = typename Eigen::internal::packet_traits<T>::type;
-  static constexpr index lanes = Eigen::internal::unpacket_traits<register_type>::size;
+  static constexpr index_t lanes = Eigen::internal::unpacket_traits<register_type>::size;
 
   register_type value;
 
