@@ -264,6 +264,7 @@ TEMPLATE_TEST_CASE("nothing to train is a loss of 0", "", IDIOLECT_TEST_CELLS) {
     CHECK(all_equal(added.gradient.data(), 6, 1.5));
     const std::vector<index_t> none{0};
     CHECK(zero(run<TestType>({}, {}, nll{}, {.reduce = reduce, .sequence_offsets = none}).report));
+    CHECK(zero(run<TestType>({}, {}, nll{}, {.reduce = reduce}).report));
   }
 }
 

@@ -265,6 +265,8 @@ TEST_CASE("scoring names the argument that is wrong") {
   CHECK(fails({1, 2}, {}) == "targets");
   CHECK(fails({1}, {.temperature = 0}) == "temperature");
   CHECK(fails({1}, {.temperature = infinity}) == "temperature");
+  CHECK(fails({1}, {.temperature = 1e-39}) == "temperature");  // 1 / temperature is inf in float
+  CHECK(fails({1}, {.temperature = 1e-38}) == "nothing");
   CHECK(fails({1}, {.sampler = sampler_options{.top_p = 0}}) == "top_p");
   CHECK(fails({-7}, {.ignore_index = -7}) == "nothing");
 }

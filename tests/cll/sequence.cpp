@@ -108,6 +108,7 @@ TEST_CASE("the standardised score of a certain model") {
   CHECK(standardised(-2, 0) == -infinity);
   CHECK(standardised(-infinity, 0) == -infinity);
   CHECK(standardised(-infinity, 3) == -infinity);
+  CHECK(std::isnan(standardised(1, std::numeric_limits<double>::quiet_NaN())));
   const auto certain = score_sequence(std::vector{scored(0, 0, 0), scored(0, 0, 0)});
   CHECK(certain.z() == 0);
   CHECK(certain.p_value() == 1);

@@ -92,6 +92,12 @@ TEST_CASE("OpenMP visits each index exactly once") {
   CHECK(visits_each_once(openmp_executor{}));
   CHECK(visits_each_once(openmp_executor{.threads = 3}));
 }
+
+TEST_CASE("OpenMP hands an exception to the caller") {
+  CHECK_THROWS_AS(openmp_executor{.threads = 3}.bulk(
+                      100, [](index_t i) { if (i == 37) throw std::out_of_range("37"); }),
+                  std::out_of_range);
+}
 #endif
 
 TEST_CASE("the serial executor goes in order") {

@@ -87,6 +87,21 @@ TEST_CASE("there is one target a row and at least one token") {
   CHECK(complaint<token_id>({}, 0, 0).argument() == "nothing was raised");
 }
 
+TEST_CASE("the targets of a text are its next tokens after the prompt, the last one included") {
+  const std::vector<token_id> tokens{1, 10, 11, 12, 2};  // begin, two of a prompt, one, end
+  const std::vector<token_id> answer{-100, -100, 12, 2, -100};
+  CHECK(next_token_targets(tokens, 3) == answer);
+  CHECK(next_token_targets(tokens, 0) == std::vector<token_id>{10, 11, 12, 2, -100});
+  CHECK(next_token_targets(tokens, 1) == next_token_targets(tokens, 0));
+  CHECK(next_token_targets(tokens, 4, -1) == std::vector<token_id>{-1, -1, -1, 2, -1});
+  CHECK(next_token_targets(tokens, 5) == std::vector<token_id>(5, -100));
+  CHECK(next_token_targets({}, 0).empty());
+  for (const index_t prompt : {-1, 6}) {
+    CHECK(raised<shape_error>([&] { (void)next_token_targets(tokens, prompt); }).argument() ==
+          "prompt");
+  }
+}
+
 TEST_CASE("errors carry their argument and row and are one family") {
   STATIC_REQUIRE(std::is_base_of_v<std::runtime_error, error>);
   STATIC_REQUIRE(std::is_base_of_v<error, shape_error>);

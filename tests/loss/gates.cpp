@@ -142,6 +142,9 @@ TEST_CASE("IDFT without bounds stays a number") {
   CHECK(as_token_loss(open).evaluate(stats_of<double>(far)).value == 0);
   CHECK(through_weight(open).evaluate(stats_of<double>(far)).a == 0);
   CHECK(through_weight(open).evaluate(masked()).a == 0);
+  const idft steep{.beta = 1e-3, .form = gamma_form::clamp_phi};  // gamma = e^2000
+  const sample_row foreign{{2, 0}, 1, 1};
+  CHECK(through_weight(steep).evaluate(stats_of<double>(foreign)).a == 0);
 }
 
 TEST_CASE("a schedule goes from 0 to 1 by progress alone") {

@@ -333,9 +333,9 @@ TEST_CASE("rows without probability are said in the report") {
   CHECK(report.phi.bins.below == 1);
 }
 
-TEST_CASE("a temperature outside the positive numbers is an error") {
+TEST_CASE("a temperature outside the positive numbers, or that overflows, is an error") {
   const batch b;
-  for (const double bad : {0.0, -1.0, infinity, not_a_number}) {
+  for (const double bad : {0.0, -1.0, infinity, not_a_number, 1e-310, 1e-39, 1e38}) {
     CHECK(raised<shape_error>([&] { (void)run(b, {.temperature = bad}); }).argument() ==
           "temperature");
   }

@@ -137,6 +137,7 @@ TEST_CASE("the archetype forks, truncates and drops streams on their own") {
   m.truncate(a, 1);
   CHECK(m.length(a) == 1);
   CHECK(m.length(b) == 3);
+  CHECK_THROWS_AS(m.truncate(a, 2), shape_error);
   m.drop(a);
   CHECK_THROWS_AS(m.length(a), backend_error);
   CHECK_THROWS_AS(m.drop(a), backend_error);

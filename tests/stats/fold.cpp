@@ -155,6 +155,21 @@ TEMPLATE_TEST_CASE("rows without a distribution are not finite", "", IDIOLECT_TE
   CHECK(finite.value == 0);
 }
 
+TEMPLATE_TEST_CASE("a logit that the temperature takes out of range is infinite", "",
+                   reference_double, cpu_double) {
+  const auto fold_of = [](const std::vector<double>& z) {
+    return TestType::backend().template fold<everything>(z.data(), static_cast<index_t>(z.size()),
+                                                         2.0);
+  };
+  CHECK_FALSE(fold_of({1, 1e308}).finite());
+  CHECK_FALSE(fold_of({-1e308, -1e308}).finite());
+  std::vector<double> masked(3000, -1e308);  // the CPU backend's first block, and more
+  masked[2999] = 1;
+  const auto state = fold_of(masked);
+  CHECK(state.max == 2);
+  CHECK(state.sum == 1);
+}
+
 TEMPLATE_TEST_CASE("the state of nothing is the identity", "", IDIOLECT_TEST_CELLS) {
   using T = typename TestType::scalar;
   const T unread{};

@@ -10,16 +10,12 @@
 // by the sampler instead: phi_r = log p(token) - E_r[log p], with the variance Var_r[log p].
 // Source: arXiv 2602.12222; the variance and the sampler's centre are this library's.
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
-#include <span>
-#include <string>
 #include <vector>
 
-#include <idiolect/core/error.hpp>
 #include <idiolect/core/matrix_view.hpp>
 #include <idiolect/core/targets.hpp>
 #include <idiolect/stats/fold.hpp>
@@ -89,8 +85,7 @@ template <folding_backend Backend, matrix_like Logits, target_range Targets>
                                              const score_options& options = {}) {
   const auto z = view(logits);
   const auto y = targets_of(targets);
-  require(options.temperature > 0 && std::isfinite(options.temperature), "temperature",
-          [&] { return "must be finite and > 0, got " + std::to_string(options.temperature); });
+  detail::check_temperature(options.temperature);
   if (options.sampler) validate(*options.sampler);
   check_targets(z, y, options.ignore_index);
 

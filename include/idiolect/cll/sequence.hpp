@@ -30,7 +30,7 @@ namespace idiolect {
 /// sum phi / sqrt(sum varentropy). Without any variance (a certain model): 0 if the sum of phi is
 /// 0, else infinite with its sign.
 [[nodiscard]] inline double standardised(double sum_phi, double sum_varentropy) {
-  if (sum_varentropy > 0) return sum_phi / std::sqrt(sum_varentropy);
+  if (sum_varentropy != 0) return sum_phi / std::sqrt(sum_varentropy);
   return sum_phi == 0 ? 0 : std::copysign(std::numeric_limits<double>::infinity(), sum_phi);
 }
 

@@ -19,7 +19,6 @@
 #include <memory>
 #include <mutex>
 #include <thread>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -34,6 +33,23 @@ template <class E>
 concept executor = std::copy_constructible<E> && requires(const E& e, index_t n, void (*f)(index_t)) {
   e.bulk(n, f);
 };
+
+namespace detail {
+/// f(i), and what it threw.
+template <class F>
+std::exception_ptr attempt(F& f, index_t i) {
+#if defined(__cpp_exceptions)
+  try {
+    f(i);
+  } catch (...) {
+    return std::current_exception();
+  }
+#else
+  f(i);
+#endif
+  return nullptr;
+}
+}  // namespace detail
 
 /// The calling thread, in order.
 struct serial_executor {
@@ -57,19 +73,27 @@ template <class Bulk>
 executor_from(Bulk) -> executor_from<Bulk>;
 
 #if defined(_OPENMP)
-/// OpenMP's threads; present where the embedder compiles with OpenMP. f must not throw.
+/// OpenMP's threads; present where the embedder compiles with OpenMP.
 struct openmp_executor {
   int threads = 0;  ///< 0: OpenMP's own choice
 
   template <class F>
   void bulk(index_t n, F&& f) const {
+    std::exception_ptr failure;
+    const auto run = [&](index_t i) {  // an exception must not leave the parallel region
+      if (std::exception_ptr caught = detail::attempt(f, i)) {
+#pragma omp critical(idiolect_openmp_executor)
+        if (!failure) failure = caught;
+      }
+    };
     if (threads > 0) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-      for (index_t i = 0; i < n; ++i) f(i);
+      for (index_t i = 0; i < n; ++i) run(i);
     } else {
 #pragma omp parallel for schedule(dynamic, 1)
-      for (index_t i = 0; i < n; ++i) f(i);
+      for (index_t i = 0; i < n; ++i) run(i);
     }
+    if (failure) std::rethrow_exception(failure);
   }
 };
 #endif
@@ -138,7 +162,7 @@ class thread_executor::pool {
       const auto* const task = task_;
       ++running_;
       lock.unlock();
-      std::exception_ptr failure = attempt(*task, i);
+      std::exception_ptr failure = detail::attempt(*task, i);
       lock.lock();
       if (failure) {
         if (!failure_) failure_ = failure;
@@ -147,19 +171,6 @@ class thread_executor::pool {
       --running_;
     }
     if (running_ == 0) done_.notify_all();
-  }
-
-  static std::exception_ptr attempt(const std::function<void(index_t)>& task, index_t i) {
-#if defined(__cpp_exceptions)
-    try {
-      task(i);
-    } catch (...) {
-      return std::current_exception();
-    }
-#else
-    task(i);
-#endif
-    return nullptr;
   }
 
   void work() {

@@ -9,9 +9,9 @@
 
 #include <concepts>
 #include <ranges>
-#include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include <idiolect/core/error.hpp>
 #include <idiolect/core/types.hpp>
@@ -115,6 +115,8 @@ template <matrix_like M>
       return matrix_view(m.data(), index_t{1}, m.rows(), m.rows());
     }
   } else {
+    static_assert(std::is_lvalue_reference_v<M> || std::ranges::borrowed_range<M>,
+                  "idiolect: a view of a temporary would dangle; give the range a name");
     return matrix_view(std::ranges::data(m), index_t{1}, static_cast<index_t>(std::ranges::size(m)));
   }
 }

@@ -8,10 +8,8 @@
 // Another library's half or bfloat16 takes part by specialising `scalar_traits`.
 
 #include <bit>
-#include <cmath>
 #include <concepts>
 #include <cstdint>
-#include <limits>
 #include <type_traits>
 
 #include <idiolect/config.hpp>

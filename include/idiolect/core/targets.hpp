@@ -5,9 +5,11 @@
 // Targets: one integer a row, of whatever integer type the host keeps its token ids in.
 
 #include <concepts>
+#include <cstddef>
 #include <span>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include <idiolect/core/error.hpp>
 #include <idiolect/core/matrix_view.hpp>
@@ -27,6 +29,23 @@ template <target_range R>
 [[nodiscard]] auto targets_of(const R& r) {
   using element = std::remove_cvref_t<decltype(*r.data())>;
   return std::span<const element>(r.data(), static_cast<std::size_t>(r.size()));
+}
+
+/// The targets of a text whose first `prompt` tokens are given: row i predicts tokens[i + 1], and
+/// everything after the prompt is trained, the closing end of sequence too. `ignore` where the
+/// prompt itself would be the target, and in the last row. O(T). Raises shape_error for a prompt
+/// longer than the text.
+[[nodiscard]] inline std::vector<token_id> next_token_targets(std::span<const token_id> tokens,
+                                                              index_t prompt,
+                                                              token_id ignore = ignored_target) {
+  require(prompt >= 0 && prompt <= static_cast<index_t>(tokens.size()), "prompt", [&] {
+    return std::to_string(prompt) + " tokens of a text of " + std::to_string(tokens.size());
+  });
+  std::vector<token_id> targets(tokens.size(), ignore);
+  for (std::size_t i = 1; i < tokens.size(); ++i) {
+    if (static_cast<index_t>(i) >= prompt) targets[i - 1] = tokens[i];
+  }
+  return targets;
 }
 
 /// Raises shape_error unless there is one target a row and at least one column, and target_error

@@ -11,14 +11,14 @@
 // the same bits for any executor.
 
 #include <algorithm>
-#include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <optional>
 #include <ranges>
 #include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <idiolect/core/error.hpp>
@@ -70,7 +70,7 @@ class row_scales {
  private:
   template <class Target>
   void by_sequence(std::span<const Target> targets, token_id ignore) {
-    require(!offsets_.empty(), "sequence_offsets", "sequence_mean needs them");
+    require(!offsets_.empty() || targets.empty(), "sequence_offsets", "sequence_mean needs them");
     per_sequence_.resize(offsets_.size());
     index_t sequences = 0;
     for (std::size_t k = 0; k + 1 < offsets_.size(); ++k) {
@@ -91,8 +91,7 @@ class row_scales {
 };
 
 inline void check_options(const loss_options& o, index_t rows) {
-  require(o.temperature > 0 && std::isfinite(o.temperature), "temperature",
-          [&] { return "must be finite and > 0, got " + std::to_string(o.temperature); });
+  check_temperature(o.temperature);
   require(o.weights.empty() || static_cast<index_t>(o.weights.size()) == rows, "weights", [&] {
     return std::to_string(o.weights.size()) + " weights for " + std::to_string(rows) + " rows";
   });

@@ -5,8 +5,6 @@
 // What a loss call reports. A gated loss alone can fall while every p goes to 0, so the ungated
 // likelihood, the CLL, the weights and the end-of-sequence probability stand beside it.
 
-#include <algorithm>
-#include <limits>
 #include <vector>
 
 #include <idiolect/core/types.hpp>

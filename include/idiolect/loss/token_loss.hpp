@@ -12,7 +12,6 @@
 
 #include <cmath>
 #include <concepts>
-#include <type_traits>
 #include <utility>
 
 #include <idiolect/config.hpp>
@@ -134,6 +133,9 @@ struct gated {
       static_assert(differentiable_gate<Gate>,
                     "idiolect: this gate has no slope(); only a gate on log_prob, entropy "
                     "and lse can be differentiated through its weight");
+      static_assert(required == moments::basic,
+                    "idiolect: the gradient of varentropy and collision leaves the span; a gate on "
+                    "them is for stop-gradient only");
       const weight_slope<Real> slope = gate_function.slope(s);
       r.a += detail::silenced(slope.log_prob, l);
       r.b = detail::silenced(slope.entropy, l);
@@ -159,8 +161,5 @@ template <class L>
     return gated<L>{loss};
   }
 }
-
-template <class L>
-using token_loss_t = decltype(as_token_loss(std::declval<const L&>()));
 
 }  // namespace idiolect

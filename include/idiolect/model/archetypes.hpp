@@ -6,8 +6,9 @@
 // tests run algorithms on without a real model. The model is a table: the logits of the next token
 // depend on the last token alone.
 
-#include <algorithm>
+#include <cstddef>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -55,7 +56,10 @@ class markov_lm {
     streams_.erase(s);
   }
   void truncate(stream_id s, index_t length) {
-    at(s).tokens.resize(static_cast<std::size_t>(length));
+    auto& tokens = at(s).tokens;
+    require(length >= 0 && length <= static_cast<index_t>(tokens.size()), "length",
+            "the stream is not that long");
+    tokens.resize(static_cast<std::size_t>(length));
   }
   [[nodiscard]] index_t length(stream_id s) const {
     return static_cast<index_t>(at(s).tokens.size());

@@ -8,6 +8,7 @@
 // have in common. A minimal model stands in model/archetypes.hpp, ready to copy.
 
 #include <concepts>
+#include <cstdint>
 #include <span>
 
 #include <idiolect/core/matrix_view.hpp>

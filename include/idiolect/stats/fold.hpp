@@ -6,8 +6,11 @@
 // ones; this one is what they are compared with.
 
 #include <concepts>
+#include <limits>
+#include <string>
 
 #include <idiolect/config.hpp>
+#include <idiolect/core/error.hpp>
 #include <idiolect/core/scalar.hpp>
 #include <idiolect/core/types.hpp>
 #include <idiolect/stats/row_state.hpp>
@@ -25,6 +28,18 @@ template <moments Set = moments::basic, std::floating_point Real = double, logit
   }
   return state;
 }
+
+namespace detail {
+/// Raises shape_error unless 1 / temperature, which logits are multiplied by, is a normal number in
+/// every accumulation type.
+inline void check_temperature(double temperature) {
+  using single = std::numeric_limits<float>;
+  const double inverse = 1 / temperature;
+  require(inverse >= double{single::min()} && inverse <= double{single::max()}, "temperature", [&] {
+    return "must be between 3e-39 and 8e37, got " + std::to_string(temperature);
+  });
+}
+}  // namespace detail
 
 /// A backend that folds rows in host memory: what scores and reports are computed with.
 /// Requirements: (1) `b.executor` is an executor; (2) `b.template fold<Set>(row, n,

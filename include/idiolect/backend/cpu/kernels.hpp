@@ -14,6 +14,7 @@
 #include <type_traits>
 
 #include <idiolect/backend/cpu/packet.hpp>
+#include <idiolect/config.hpp>
 #include <idiolect/core/scalar.hpp>
 #include <idiolect/core/types.hpp>
 #include <idiolect/loss/span.hpp>
@@ -109,6 +110,7 @@ struct lane_sums {
 /// State of one block of n <= fold_block_size values.
 template <moments Set, std::floating_point A>
 row_state<double, Set> fold_block(const A* x, index_t n, double inverse_temperature) {
+  IDIOLECT_ASSERT(n <= fold_block_size);
   using P = packet<A>;
   const auto scale = static_cast<A>(inverse_temperature);
   constexpr bool spread = has(Set, moments::varentropy);
@@ -151,6 +153,8 @@ row_state<double, Set> fold_block(const A* x, index_t n, double inverse_temperat
   if (state.sum == 0) return {};
   // In double, as the target's logit is scaled: rounding the factor would count |max| times.
   state.max = static_cast<double>(reference) * inverse_temperature;
+  // A maximum that overflows by that is what it is as a single logit: not finite, or masked.
+  if (!std::isfinite(state.max)) return row_state<double, Set>::of(state.max);
   if constexpr (squares) state.squares = square.total();
   if constexpr (spread) {
     const auto mean = static_cast<A>(state.first / state.sum);

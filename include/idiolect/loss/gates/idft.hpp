@@ -49,7 +49,8 @@ struct idft {
     const bool inside = form == gamma_form::clamp_gamma
                             ? raw > static_cast<Real>(gamma_min) && raw < static_cast<Real>(gamma_max)
                             : phi > static_cast<Real>(-bound) && phi < static_cast<Real>(bound);
-    return inside ? -static_cast<Real>(strength) * raw / static_cast<Real>(beta) : Real{0};
+    return inside ? -detail::silenced(static_cast<Real>(strength), raw) / static_cast<Real>(beta)
+                  : Real{0};
   }
 
   template <class Stats>
@@ -62,7 +63,8 @@ struct idft {
   [[nodiscard]] IDIOLECT_HD weight_slope<typename Stats::real> slope(const Stats& s) const {
     using real = typename Stats::real;
     const real w = weight(s);
-    const real by_gamma = detail::silenced(w * gamma_slope(s.phi()), s.log_prob());
+    const real by_gamma =
+        detail::silenced(detail::silenced(w, gamma_slope(s.phi())), s.log_prob());
     return {.log_prob = detail::silenced(w, gamma(s.phi())) + by_gamma, .entropy = by_gamma};
   }
 
