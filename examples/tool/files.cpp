@@ -28,6 +28,14 @@ bool is_stream(const std::string& path) {
   return fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status);
 }
 
+bool same_file(const std::string& a, const std::string& b) {
+  std::error_code failure;
+  if (a.empty() || b.empty() || is_stream(a) || is_stream(b)) return false;
+  if (fs::equivalent(a, b, failure)) return true;
+  const fs::path left = fs::weakly_canonical(fs::absolute(a, failure), failure);
+  return left == fs::weakly_canonical(fs::absolute(b, failure), failure);
+}
+
 void write_stream(const std::string& path, const std::string& content) {
   if (path == "-") {
     std::cout << content << std::flush;
@@ -58,6 +66,19 @@ std::string read_file(const std::string& path, const std::string& what) {
   std::string bytes{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
   if (in.bad()) fail(path, "cannot be read to its end");
   return bytes;
+}
+
+void require_distinct(const std::vector<std::pair<std::string, std::string>>& outputs,
+                      const std::vector<std::pair<std::string, std::string>>& inputs) {
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    auto others = inputs;
+    others.insert(others.end(), outputs.begin(), outputs.begin() + static_cast<std::ptrdiff_t>(i));
+    for (const auto& [option, path] : others) {
+      require_usage(!same_file(outputs[i].second, path),
+                    outputs[i].first + " would replace the file of " + option + ", " +
+                        outputs[i].second + ": choose another name");
+    }
+  }
 }
 
 fs::path replaceable(const std::string& path) {

@@ -6,6 +6,8 @@
 
 #include <filesystem>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace tool {
 
@@ -36,6 +38,11 @@ class output_file {
   std::string path_;
   std::string content_;
 };
+
+/// Raises usage_error if an output is the same file as an input or another output, however they are
+/// spelled: each is an option and its file, "" where it was not given. Streams may be shared.
+void require_distinct(const std::vector<std::pair<std::string, std::string>>& outputs,
+                      const std::vector<std::pair<std::string, std::string>>& inputs);
 
 /// Where a file that is replaced in one step really stands: the end of a chain of links.
 /// Raises input_error if something else than a regular file is there.

@@ -103,6 +103,8 @@ void run(finetune_options o) {
   const executor workers = make_executor(o.model);
   const auto checkpoint = replaceable(o.out);
   check_writable(checkpoint);
+  require_distinct({{"--out", o.out}, {"--json", o.json}},
+                   {{"--in", o.in}, {"--eval", o.eval}, {"--retain", o.retain}});
   output_file json_file(o.json);
 
   const loaded_model m = load(o.model);

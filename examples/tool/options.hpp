@@ -105,7 +105,8 @@ struct reading_choice {
 inline void add_reading_options(CLI::App& app, reading_choice& choice) {
   const std::string group = "Input";
   app.add_option("--format", choice.format,
-                 "`text`, `jsonl`, or `auto` (default: JSON Lines if the name ends in .jsonl)")
+                 "`text`, `jsonl`, or `auto` (default: JSON Lines if the name ends in "
+                 ".jsonl, .ndjson or .json)")
       ->check(CLI::IsMember({"auto", "text", "jsonl"}))
       ->type_name("")
       ->group(group);

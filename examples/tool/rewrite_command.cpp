@@ -99,6 +99,10 @@ void run(rewrite_command_options o) {
   require_usage(
       o.out != "-" && o.rejected != "-",
       "--out and --rejected: expected files; a run that is interrupted goes on from them");
+  require_distinct({{"--out", o.out}, {"--rejected", o.rejected}, {"--json", o.json}},
+                   {{"--in", o.in},
+                    {"--model", o.model.model},
+                    {"--tokenizer", o.model.tokenizer}});
   const loaded_model m = load(o.model);
   complete(o, m);
   const prompting prompts = prompting_of(o);
@@ -163,6 +167,8 @@ void run(rewrite_command_options o) {
     std::cout << "Who led each token: 0 to 4 the teacher (with the hint), 5 to 9 the student "
                  "(without it), by the\nstudent's share in tenths; = the student alone\n\n"
               << examples;
+  } else if (o.show > 0) {
+    std::cout << "--show: no answer was accepted with the hint, so there is none to show\n";
   }
 }
 
@@ -258,14 +264,16 @@ command add_rewrite(CLI::App& tool) {
                "of linear (default 3, or 1 for the default model) and sigmoid (default 10); linear "
                "0: the teacher alone")
       ->group(group);
-  app.add_option("--centre", o->centre, "of sigmoid (default 0.5)")->group(group);
-  app.add_option("--low", o->low, "of piecewise: lambda 0 up to here (default 0.3)")->group(group);
-  app.add_option("--high", o->high, "of piecewise: lambda 1 from here (default 0.7)")->group(group);
-  app.add_option("--lambda", o->lambda, "of constant (default 0.5)")->group(group);
+  add_optional(app, "--centre", o->centre, "of sigmoid (default 0.5)")->group(group);
+  add_optional(app, "--low", o->low, "of piecewise: lambda 0 up to here (default 0.3)")
+      ->group(group);
+  add_optional(app, "--high", o->high, "of piecewise: lambda 1 from here (default 0.7)")
+      ->group(group);
+  add_optional(app, "--lambda", o->lambda, "of constant (default 0.5)")->group(group);
   app.add_option("--rollouts", o->rollouts, "tries of the student alone, first (default 1)")
       ->group(group);
   app.add_option("--tries", o->tries, "tries with the hint, then (default 3)")->group(group);
-  app.add_option("--seed", o->seed, "of all draws (default 0)")->group(group);
+  add_seed(app, o->seed, "of all draws", group);
   app.add_option("--max-tokens", o->max_tokens, "of an answer (default 512)")->group(group);
   app.add_option("--parallel", o->parallel, "records in the model at once (default 32)")
       ->group(group);

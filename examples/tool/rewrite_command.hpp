@@ -33,7 +33,7 @@ struct rewrite_command_options {
   bool trace = false;
   index_t parallel = 32;
 
-  // Those whose default depends on the model are optional.
+  // Those whose absence means something are optional until `complete`.
   std::optional<std::string> delimiter;
   std::optional<std::string> prompt_template;
   std::optional<std::string> hint_template;
@@ -47,10 +47,10 @@ struct rewrite_command_options {
 
   std::string schedule = "linear";
   std::optional<double> beta;
-  double centre = 0.5;
-  double low = 0.3;
-  double high = 0.7;
-  double lambda = 0.5;
+  std::optional<double> centre;
+  std::optional<double> low;
+  std::optional<double> high;
+  std::optional<double> lambda;
 
   index_t tries = 3;
   index_t rollouts = 1;
@@ -69,7 +69,7 @@ struct rewrite_command_options {
 using any_verifier = std::function<bool(const source_record*, std::string_view)>;
 
 /// Fills in what depends on the model: the default model and its kin, known by their vocabulary,
-/// have a format of their own.
+/// have a format of their own. Raises usage_error for options that do not belong to the others.
 void complete(rewrite_command_options& o, const loaded_model& m);
 
 // Each raises usage_error for options that make no sense.

@@ -60,6 +60,16 @@ void complete(rewrite_command_options& o, const loaded_model& m) {
   const bool world =
       std::ranges::equal(std::span(m.tokenizer.pieces()).subspan(world::first_character),
                          world::character_pieces(), {}, &tiny_llama::tokenizer::piece::bytes);
+  require_usage(o.analysis_marker.empty() || o.hint_template,
+                "--analysis-marker needs --hint-template: a text that asks for the analysis");
+  const auto belongs = [&](const char* option, const std::optional<double>& given, bool used) {
+    require_usage(!given || used,
+                  std::string(option) + " has no meaning for --schedule " + o.schedule);
+  };
+  belongs("--centre", o.centre, o.schedule == "sigmoid");
+  belongs("--low", o.low, o.schedule == "piecewise");
+  belongs("--high", o.high, o.schedule == "piecewise");
+  belongs("--lambda", o.lambda, o.schedule == "constant");
   if (!o.delimiter) o.delimiter = world ? ">" : "";
   if (!o.prompt_template) o.prompt_template = "{question}\n";
   if (!o.hint_template) {
@@ -67,6 +77,10 @@ void complete(rewrite_command_options& o, const loaded_model& m) {
   }
   if (!o.verifier) o.verifier = world ? "answer" : "numeric";
   if (!o.beta) o.beta = o.schedule == "sigmoid" ? 10 : world ? 1 : 3;
+  if (!o.centre) o.centre = idiolect::sigmoid_lambda{}.centre;
+  if (!o.low) o.low = idiolect::piecewise_lambda{}.low;
+  if (!o.high) o.high = idiolect::piecewise_lambda{}.high;
+  if (!o.lambda) o.lambda = idiolect::constant_lambda{}.value;
 }
 
 prompting prompting_of(const rewrite_command_options& o) {
@@ -95,16 +109,17 @@ prompting prompting_of(const rewrite_command_options& o) {
 idiolect::any_lambda schedule_of(const rewrite_command_options& o) {
   idiolect::any_lambda schedule;
   if (o.schedule == "sigmoid") {
-    schedule = idiolect::sigmoid_lambda{*o.beta, o.centre};
+    schedule = idiolect::sigmoid_lambda{*o.beta, *o.centre};
   } else if (o.schedule == "piecewise") {
-    schedule = idiolect::piecewise_lambda{o.low, o.high};
+    schedule = idiolect::piecewise_lambda{*o.low, *o.high};
   } else if (o.schedule == "constant") {
-    schedule = idiolect::constant_lambda{o.lambda};
+    schedule = idiolect::constant_lambda{*o.lambda};
   } else {
     schedule = idiolect::linear_lambda{*o.beta};
   }
   const std::string option = o.schedule == "piecewise"  ? "--low and --high"
                              : o.schedule == "constant" ? "--lambda"
+                             : o.schedule == "sigmoid"  ? "--beta and --centre"
                                                         : "--beta";
   named(option, [&] { schedule.validate(); });
   return schedule;
@@ -198,10 +213,10 @@ std::string header_of(const rewrite_command_options& o, const loaded_model& m,
       {"--verifier-timeout", o.verifier_timeout},
       {"--schedule", o.schedule},
       {"--beta", *o.beta},
-      {"--centre", o.centre},
-      {"--low", o.low},
-      {"--high", o.high},
-      {"--lambda", o.lambda},
+      {"--centre", *o.centre},
+      {"--low", *o.low},
+      {"--high", *o.high},
+      {"--lambda", *o.lambda},
       {"--tries", o.tries},
       {"--rollouts", o.rollouts},
       {"--seed", o.seed},

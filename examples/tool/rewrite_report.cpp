@@ -112,6 +112,7 @@ void rewrite_totals::add(const std::string& text, const std::string& where) {
     rollout_tries_ += line.at("rollouts").get<index_t>();
     hinted_tries_ += line.at("tries").get<index_t>();
     before_.add(line, "reference_cll");
+    if (how == "rejected") ++rejected_by_stop_[line.at("stop").get<std::string>()];
     if (how != "rejected") kept_.add(line, "cll");
     if (how == "hinted") kept_hinted_.add(line, "cll");
   } catch (const json::exception&) {
@@ -130,6 +131,7 @@ json rewrite_totals::as_json() const {
           {"rollout", rollout_},
           {"hinted", hinted_},
           {"rejected", records_ - rollout_ - hinted_},
+          {"rejected_by_stop", rejected_by_stop_},
           {"rollout_tries", rollout_tries_},
           {"hinted_tries", hinted_tries_},
           {"references", of(before_)},
@@ -147,6 +149,9 @@ std::string rewrite_totals::table() const {
   counts.row({"accepted with the hint", share(hinted_)});
   counts.row({"verified yield", share(rollout_ + hinted_)});
   counts.row({"rejected", share(records_ - rollout_ - hinted_)});
+  for (const auto& [stop, n] : rejected_by_stop_) {
+    counts.row({"  last try: " + stop, std::to_string(n)});
+  }
   counts.row({"tries", std::to_string(rollout_tries_) + " + " + std::to_string(hinted_tries_)});
   tool::table means({"", "texts", "tokens", "CLL (mean phi)", "mean NLL"});
   const auto row = [&](const char* what, const scores& s) {

@@ -5,6 +5,7 @@
 // Rewritten records as lines of JSON, and what a person is told about them. The summary is made
 // from the lines alone, so that a run that was interrupted ends with the same words.
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,7 @@ class rewrite_totals {
   index_t hinted_ = 0;
   index_t rollout_tries_ = 0;
   index_t hinted_tries_ = 0;
+  std::map<std::string, index_t> rejected_by_stop_;
   scores before_;       // references
   scores kept_;         // accepted texts
   scores kept_hinted_;  // of them the hinted ones

@@ -87,6 +87,7 @@ void run(sample_options o) {
   require_range("--streams", static_cast<double>(o.how.streams), 1, 1e6);
   o.how.sampler = o.sampler.parse("--temperature");
   const executor workers = make_executor(o.model);
+  require_distinct({{"--out", o.out}}, {{"--prompts", o.prompts}});
   output_file out(o.out);
 
   const loaded_model m = load(o.model);

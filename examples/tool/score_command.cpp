@@ -58,6 +58,8 @@ void run(score_options o) {
   require_usage(o.how.streams > 0 && o.how.chunk > 0,
                 "--streams and --chunk: expected a number from 1");
   const executor workers = make_executor(o.model);
+  require_distinct({{"--json", o.json}, {"--per-token", o.per_token}},
+                   {{"--in", o.in}, {"--against", o.against}});
   output_file json_file(o.json);
   output_file token_file(o.per_token);
 

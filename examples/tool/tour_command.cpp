@@ -90,6 +90,8 @@ void run(tour_options o) {
     if (o.answer_after.empty()) o.answer_after = ">";
   }
   const executor workers = make_executor(o.model);
+  require_distinct({{"--json", o.json}},
+                   {{"--own", o.own}, {"--foreign", o.foreign}, {"--eval", o.eval}});
   output_file json_file(o.json);
   const loaded_model m = load(o.model);
   training how;

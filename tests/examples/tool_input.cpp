@@ -116,6 +116,7 @@ TEST_CASE("tool: options that make no sense") {
       {score + arguments{"--json", folder / "no/where.json"}, 1, "there is no folder"},
       {score + arguments{"--json", folder / "."}, 1, "found a folder"},
       {score + arguments{"--json", "/dev/full"}, 1, "/dev/full"},
+      {score + arguments{"--json", folder / "./text.txt"}, 2, "would replace the file of --in"},
       {arguments{"sample", "--count", "-1"} + model, 2, "--count"},
       {arguments{"sample", "--temperature", "-1"} + model, 2, "--temperature"},
       {arguments{"sample", "--prompt", "a", "--prompts", "b"} + model, 2, "exclude each other"},
@@ -130,6 +131,7 @@ TEST_CASE("tool: options that make no sense") {
       {tune + arguments{"--retain", folder / "none.txt"}, 1, "found no such file"}};
   for (const auto& n : all) check(n);
   CHECK(folder.files() == 3);  // model, tokenizer and text: nothing was written
+  CHECK(read_all(folder / "text.txt") == "abc");
 }
 
 TEST_CASE("tool: help and version end well") {

@@ -237,6 +237,14 @@ TEST_CASE("odd rows give the documented stop") {
   CHECK_THROWS_AS(stop({}, good), shape_error);
   CHECK_THROWS_AS(stop(good, {}), shape_error);
   CHECK_THROWS_AS(stop(good, {1, 2, 3}), shape_error);
+  for (const double lambda : {0.0, 1.0}) {  // whoever leads alone
+    const auto alone = policy_of(constant_lambda{lambda}, plain());
+    auto state = alone.start(3);
+    const doubles longer = {1, 2, 3, 4, 50};
+    CHECK_THROWS_AS(alone.step(state, std::span<const double>(good),
+                               std::span<const double>(longer), memory),
+                    shape_error);
+  }
   auto ended = policy.start(1);
   ended.stop = stop_reason::max_tokens;
   CHECK_THROWS_AS(

@@ -556,6 +556,9 @@ TEST_CASE("rewrite command: options that make no sense") {
 
   CHECK_THAT(complaint({"--hint-template", "{question}"}), ContainsSubstring("--hint-template"));
   CHECK_THAT(complaint({"--verifier-arg", "x"}), ContainsSubstring("--verifier-arg"));
+  CHECK_THAT(complaint({"--seed", "-1"}), ContainsSubstring("--seed"));
+  CHECK_THAT(complaint({"--beta", "inf"}), ContainsSubstring("--beta"));
+  CHECK_THAT(complaint({"--lambda", "0.3"}), ContainsSubstring("--schedule linear"));
 }
 
 TEST_CASE("rewrite command: a program as verifier") {

@@ -122,6 +122,7 @@ TEST_CASE("numeric verifier: where the answer stands") {
                              {"#### 72", "say A: 72", false},  // only at the start of a line
                              {"#### 72", "  A:72  ", true},
                              {"#### 72", "A:", false},
+                             {"#### 72", "#### 72\n\\boxed{ }", false},  // the last one is empty
                              {"#### 72", "", false},
                              {"####", "####", false}});
   check(numeric_verifier{"=>"},

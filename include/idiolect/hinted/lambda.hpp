@@ -29,7 +29,9 @@ struct linear_lambda {
   double beta = 3;
 
   [[nodiscard]] double operator()(double h) const { return std::clamp(beta * h, 0.0, 1.0); }
-  void validate() const { require(beta >= 0, "linear_lambda::beta", "must be >= 0"); }
+  void validate() const {
+    require(beta >= 0 && std::isfinite(beta), "linear_lambda::beta", "must be finite and >= 0");
+  }
 };
 
 /// 1 / (1 + exp(-beta (h - centre))). Never exactly 0 or 1.
@@ -40,7 +42,10 @@ struct sigmoid_lambda {
   [[nodiscard]] double operator()(double h) const {
     return 1 / (1 + std::exp(-beta * (h - centre)));
   }
-  void validate() const { require(beta >= 0, "sigmoid_lambda::beta", "must be >= 0"); }
+  void validate() const {
+    require(beta >= 0 && std::isfinite(beta), "sigmoid_lambda::beta", "must be finite and >= 0");
+    require(std::isfinite(centre), "sigmoid_lambda::centre", "must be finite");
+  }
 };
 
 /// 0 up to `low`, 1 from `high`, linear between.
@@ -53,7 +58,8 @@ struct piecewise_lambda {
     return h >= high ? 1 : (h - low) / (high - low);
   }
   void validate() const {
-    require(low <= high, "piecewise_lambda::low", "must be <= high");
+    require(low <= high && std::isfinite(low) && std::isfinite(high), "piecewise_lambda::low",
+            "must be <= high, both finite");
   }
 };
 

@@ -165,7 +165,7 @@ class hinted_policy {
                    std::span<const S> student, scratch& memory) const {
     require(state.stop == stop_reason::none, "state", "the text has ended");
     if (!lead.finite) return state.stop = stop_reason::non_finite;
-    require(lead.lambda == 0 || lead.lambda == 1 || teacher.size() == student.size(), "student",
+    require(state.student_only() || student.empty() || teacher.size() == student.size(), "student",
             "its row is not as long as the teacher's");
 
     row_state<double, moments::varentropy> student_state;

@@ -13,11 +13,11 @@
 
 namespace idiolect {
 
-/// Without blanks, tabs and line breaks around it. O(n).
+/// Without blanks, tabs and line breaks around it; always a part of `text`, even an empty one. O(n).
 [[nodiscard]] inline std::string_view trimmed(std::string_view text) {
   constexpr std::string_view space = " \t\r\n\f\v";
   const auto first = text.find_first_not_of(space);
-  if (first == std::string_view::npos) return {};
+  if (first == std::string_view::npos) return text.substr(0, 0);
   return text.substr(first, text.find_last_not_of(space) - first + 1);
 }
 
