@@ -331,9 +331,9 @@ void select_distribution(const T* row, index_t n, double max, const sampler_opti
   };
   // Most often few tokens hold nearly all of the mass: they are looked at closely, and the others
   // are added up in less precision, which is enough where they hold little.
-  const auto cut_the_strong = [&] {
-    const double strong = std::max(floor, max - 12 / cut_scale);
-    if (!gather(strong, most, n / 16)) return false;
+  const auto cut_the_strong = [&](double nats, index_t limit) {
+    const double strong = std::max(floor, max - nats / cut_scale);
+    if (!gather(strong, most, limit)) return false;
     const double gathered = masses(cut_scale);
     const double beyond = detail::weak_mass(row_in_blocks, max, blocks::below(floor),
                                             blocks::below(strong), cut_scale);
@@ -364,13 +364,14 @@ void select_distribution(const T* row, index_t n, double max, const sampler_opti
   if (!by_rank && !by_mass) {
     gather(floor, most, n);
   } else if (n < detail::select_histogram_from) {
-    gather(floor, most, n);
     if (by_rank) {
+      gather(floor, most, n);
       detail::cut_candidates(scratch, detail::cut_of(scratch, {}, {static_cast<double>(o.top_k)}));
-    } else {
+    } else if (!cut_the_strong(6, n / 4)) {
+      gather(floor, most, n);
       cut_by_mass(masses(cut_scale), 0);
     }
-  } else if (by_rank || !cut_the_strong()) {
+  } else if (by_rank || !cut_the_strong(12, n / 16)) {
     cut_by_bins();
   }
   if (by_rank && by_mass) cut_by_mass(masses(cut_scale), 0);
