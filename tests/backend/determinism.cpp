@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include <idiolect/cll/score.hpp>
 #include <idiolect/loss/gates.hpp>
 #include <idiolect/loss/loss.hpp>
 
@@ -109,6 +110,85 @@ TEMPLATE_TEST_CASE("the same bits for any executor", "", IDIOLECT_TEST_CELLS) {
     INFO(name);
     CHECK(same_report(report, other_report));
     CHECK(same_bits(gradient, other_gradient));
+  }
+}
+
+TEMPLATE_TEST_CASE("few long rows have the same bits however many threads share them", "",
+                   cpu_float, cpu_double, cpu_bfloat16, reference_half) {
+  using T = typename TestType::scalar;
+  constexpr index_t v = 100003;  // three segments of the CPU backend and a tail
+  const auto entropic = [](const auto& backend, const auto& z, const auto& y, const auto& dz) {
+    return loss_and_gradient(backend, z, y, through_weight(eaft(10)), dz).loss;
+  };
+  for (const index_t n : {1, 2, 3}) {
+    auto logits = gaussian_matrix<T>(n, v, 3, 87);
+    for (index_t j = 0; j < 40000; ++j) logits[static_cast<std::size_t>(j)] = store<T>(-infinity);
+    const auto targets = random_targets(n, v, 88);
+    const matrix_view<const T> z(logits.data(), n, v);
+    const auto run = [&](const auto& backend) {
+      std::vector<std::vector<T>> gradients(4, std::vector<T>(logits.size(), store<T>(0.25)));
+      const auto to = [&](std::size_t k) { return matrix_view<T>(gradients[k].data(), n, v); };
+      std::vector<double> numbers;
+      for (const auto& s : score(backend, z, targets)) {
+        numbers.insert(numbers.end(), {s.log_prob, s.entropy, s.varentropy, s.phi});
+      }
+      numbers.push_back(loss(backend, z, targets, deft{}).loss);
+      numbers.push_back(loss_and_gradient(backend, z, targets, idft{}, to(0)).loss);
+      (void)loss_and_gradient(backend, z, targets, idft{}, to(1), {.accumulate = true});
+      gradients[2] = logits;
+      (void)loss_and_gradient(backend, to(2), targets, idft{}, to(2));
+      numbers.push_back(entropic(backend, z, targets, to(3)));
+      return std::pair{numbers, gradients};
+    };
+    const auto want = run(TestType::serial());
+    CHECK(same_bits(want.second[0], want.second[2]));  // in place and out of place
+    for (const int threads : {2, 3, 8}) {
+      const auto got = run(TestType::backend(any(thread_executor(threads))));
+      INFO(n << " rows, " << threads << " threads");
+      CHECK(same_bits(want.first, got.first));
+      for (std::size_t k = 0; k < 4; ++k) CHECK(same_bits(want.second[k], got.second[k]));
+    }
+  }
+}
+
+// Gradients larger than the caches are written past them, a row late: whatever the alignment of
+// rows, ignored rows and rows that are not finite in between.
+TEMPLATE_TEST_CASE("a large gradient has the bits of one in place", "", cpu_float, cpu_double) {
+  using T = typename TestType::scalar;
+  const index_t n = 37;
+  const auto v = static_cast<index_t>(36'000'000 / sizeof(T)) / n + 1;  // 36 MB
+  const auto targets = [&] {
+    auto y = random_targets(n, v, 90);
+    y[0] = y[5] = y[36] = -100;
+    y[7] = 0;
+    y[8] = static_cast<token_id>(v - 1);
+    return y;
+  }();
+  for (const index_t padding : {0, 1, 6}) {
+    const index_t stride = v + padding;
+    auto logits = gaussian_matrix<T>(n, stride, 2, 89);
+    logits[static_cast<std::size_t>(9 * stride + 70)] = store<T>(not_a_number);
+    const loss_options options{.on_non_finite = non_finite::skip};
+    std::vector<T> apart(logits.size() + 3, T{7});
+    T* const start = apart.data() + padding % 4;
+    const matrix_view<T> z(logits.data(), n, v, stride), dz(start, n, v, stride);
+    const auto out = loss_and_gradient(TestType::serial(), z, targets, idft{}, dz, options);
+    std::vector<T> threaded(logits.size(), T{7});
+    (void)loss_and_gradient(TestType::backend(any(thread_executor(3))), z, targets, idft{},
+                            matrix_view<T>(threaded.data(), n, v, stride), options);
+    const auto in = loss_and_gradient(TestType::serial(), z, targets, idft{}, z, options);
+    bool same = true, clean = true;
+    for (index_t i = 0; i < n; ++i) {
+      same = same && std::memcmp(z.row(i), dz.row(i), static_cast<std::size_t>(v) * sizeof(T)) == 0;
+      same = same && std::memcmp(z.row(i), threaded.data() + i * stride,
+                                 static_cast<std::size_t>(v) * sizeof(T)) == 0;
+      for (index_t j = v; j < stride; ++j) clean = clean && dz.row(i)[j] == T{7};
+    }
+    INFO("padding " << padding);
+    CHECK(same);
+    CHECK(clean);
+    CHECK(in.loss == out.loss);
+    CHECK(out.non_finite == 1);
   }
 }
 

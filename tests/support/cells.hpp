@@ -24,7 +24,8 @@
 
 namespace idiolect::test {
 
-/// Any executor behind one type, so that a test is compiled once for all of them.
+/// Any executor behind one type, so that a test is compiled once for all of them. It does not tell
+/// its concurrency: the library takes it for a large one.
 using any_executor = executor_from<std::function<void(index_t, const std::function<void(index_t)>&)>>;
 
 template <executor E>
@@ -40,6 +41,7 @@ struct on_reference {
   static auto backend(any_executor e = any(serial_executor{})) {
     return reference<any_executor>{std::move(e)};
   }
+  static auto serial() { return reference<>{}; }
 };
 template <class T>
 struct on_cpu {
@@ -48,6 +50,7 @@ struct on_cpu {
   static auto backend(any_executor e = any(serial_executor{})) {
     return cpu<any_executor>{std::move(e)};
   }
+  static auto serial() { return cpu<>{}; }
 };
 
 using reference_float = on_reference<float>;
@@ -65,10 +68,15 @@ using cpu_eigen_bfloat16 = on_cpu<Eigen::bfloat16>;
   reference_float, reference_double, reference_half, reference_bfloat16, cpu_float, cpu_double, \
       cpu_half, cpu_bfloat16, cpu_eigen_half, cpu_eigen_bfloat16
 
-/// Of a statistic, in units of max(1, |value|): 2e-6 is what the library promises for sums in
-/// float. In double: 151936 roundings of 1.1e-16, were all in one direction, are 1.7e-11.
+/// Of a statistic, in units of max(1, |value|): what the library promises for sums in float, where a
+/// likelihood (log p, lse), an entropy (H, phi) and a square (varentropy, collision) differ. In
+/// double: 151936 roundings of 1.1e-16, were all in one direction, are 1.7e-11.
 template <std::floating_point Accumulator>
 inline constexpr double statistic_tolerance = std::same_as<Accumulator, float> ? 2e-6 : 2e-11;
+template <std::floating_point Accumulator>
+inline constexpr double likelihood_tolerance = std::same_as<Accumulator, float> ? 1e-6 : 2e-11;
+template <std::floating_point Accumulator>
+inline constexpr double entropy_tolerance = std::same_as<Accumulator, float> ? 1.5e-6 : 2e-11;
 
 /// What a type can store: half a unit in the last place, the smallest step, the largest number.
 template <class T>

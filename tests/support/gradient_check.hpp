@@ -33,7 +33,7 @@ worst_error gradient_error(const T* logits, const G* gradient, index_t n, token_
     const double allowed = gradient_tolerance<Accumulator, G>(
         common / temperature, j == target ? terms.a / temperature : 0.0, total);
     const double got = static_cast<double>(load(gradient[j]));
-    worst.see(std::fabs(got - static_cast<double>(total)) / allowed,
+    worst.see(static_cast<double>(std::fabs(got - total)) / allowed,
               [&] { return "element " + std::to_string(j) + ": " + std::to_string(got); });
   }
   return worst;

@@ -20,7 +20,9 @@
 #include <idiolect/core/targets.hpp>
 #include <idiolect/stats/fold.hpp>
 #include <idiolect/stats/row_stats.hpp>
+#include <idiolect/stats/row_blocks.hpp>
 #include <idiolect/stats/sampling.hpp>
+#include <idiolect/stats/selection.hpp>
 
 namespace idiolect {
 
@@ -56,7 +58,10 @@ namespace detail {
 template <class T>
 void centre_by_sampler(const T* row, index_t n, const row_stats<double, moments::varentropy>& stats,
                        const score_options& o, token_score& score) {
-  const auto r = sampled_distribution(row, n, *o.sampler);
+  const auto max = static_cast<double>(largest_of(row_blocks(row, n)));
+  selection_scratch scratch;
+  sampler_distribution r;
+  select_distribution(row, n, max, *o.sampler, scratch, r);
   const double inverse_temperature = 1 / o.temperature;
   const auto offset = [&](token_id t) {
     return static_cast<double>(load(row[t])) * inverse_temperature - stats.max;
@@ -78,7 +83,7 @@ void centre_by_sampler(const T* row, index_t n, const row_stats<double, moments:
 }  // namespace detail
 
 /// Scores row i's target for each of N rows of V logits, row i predicting targets[i].
-/// O(N V); O(N V log V) with a sampler. Raises shape_error and target_error before any work.
+/// O(N V). Raises shape_error and target_error before any work.
 template <folding_backend Backend, matrix_like Logits, target_range Targets>
 [[nodiscard]] std::vector<token_score> score(const Backend& backend, const Logits& logits,
                                              const Targets& targets,
@@ -90,13 +95,13 @@ template <folding_backend Backend, matrix_like Logits, target_range Targets>
   check_targets(z, y, options.ignore_index);
 
   std::vector<token_score> scores(y.size());
-  backend.executor.bulk(z.rows(), [&](index_t i) {
+  const double inverse_temperature = 1 / options.temperature;
+  const auto wanted = [&](index_t i) {
+    return static_cast<index_t>(y[static_cast<std::size_t>(i)]) != options.ignore_index;
+  };
+  const auto write = [&](index_t i, const row_state<double, moments::varentropy>& state) {
     const auto k = static_cast<std::size_t>(i);
-    if (static_cast<index_t>(y[k]) == options.ignore_index) return;
     const auto* const row = z.row(i);
-    const double inverse_temperature = 1 / options.temperature;
-    const auto state =
-        backend.template fold<moments::varentropy>(row, z.cols(), inverse_temperature);
     const auto stats = finish(state, static_cast<double>(load(row[y[k]])) * inverse_temperature);
     token_score& s = scores[k];
     s.status = stats.finite() ? token_status::scored : token_status::non_finite;
@@ -107,7 +112,8 @@ template <folding_backend Backend, matrix_like Logits, target_range Targets>
     if (options.sampler && stats.finite()) {
       detail::centre_by_sampler(row, z.cols(), stats, options, s);
     }
-  });
+  };
+  detail::fold_rows<moments::varentropy>(backend, z, inverse_temperature, wanted, write);
   return scores;
 }
 

@@ -28,7 +28,9 @@ namespace idiolect {
 
 /// Requirements: (1) `e.bulk(n, f)` as above, callable on a const executor; (2) the writes of every
 /// f(i) are visible when it returns; (3) an exception from some f(i) reaches the caller, or the
-/// program is built without exceptions; (4) copies are cheap and mean the same workers.
+/// program is built without exceptions; (4) copies are cheap and mean the same workers. Optional:
+/// (5) `e.concurrency()`, how many calls may run at once; the cut of the work follows it, the bits
+/// of the result do not.
 template <class E>
 concept executor = std::copy_constructible<E> && requires(const E& e, index_t n, void (*f)(index_t)) {
   e.bulk(n, f);
@@ -51,8 +53,22 @@ std::exception_ptr attempt(F& f, index_t i) {
 }
 }  // namespace detail
 
+namespace detail {
+/// How many calls of f may run at once; a guess where the executor does not say.
+template <executor E>
+[[nodiscard]] index_t concurrency_of(const E& e) {
+  if constexpr (requires { { e.concurrency() } -> std::convertible_to<index_t>; }) {
+    return std::max<index_t>(1, e.concurrency());
+  } else {
+    return 16;
+  }
+}
+}  // namespace detail
+
 /// The calling thread, in order.
 struct serial_executor {
+  static constexpr int concurrency() noexcept { return 1; }
+
   template <class F>
   void bulk(index_t n, F&& f) const {
     for (index_t i = 0; i < n; ++i) f(i);
@@ -97,6 +113,17 @@ struct openmp_executor {
   }
 };
 #endif
+
+namespace detail {
+/// Calls f(first, end) for pieces that cover [0, n): one piece alone, a few for each of many threads,
+/// so that a thread which is held up does not hold up the rest.
+template <executor E, class F>
+void for_pieces(const E& e, index_t n, F&& f) {
+  const index_t threads = concurrency_of(e);
+  const index_t pieces = threads == 1 ? std::min<index_t>(n, 1) : std::min(n, 8 * threads);
+  e.bulk(pieces, [&](index_t k) { f(n * k / pieces, n * (k + 1) / pieces); });
+}
+}  // namespace detail
 
 /// A pool of std::threads, shared by copies. The calling thread works too. A call while another is
 /// under way, nested or from another thread, runs serially in its caller: nobody ever waits for

@@ -6,9 +6,9 @@
 // validation, the cut into chunks, the reduction and the report. The arithmetic on logits is the
 // backend's two passes.
 //
-// Complexity: O(N V) time; the only memory beside the arguments is one partial report for each of
-// at most 128 chunks. The chunks depend on N alone and are merged in order, so that the result has
-// the same bits for any executor.
+// Complexity: O(N V) time. Memory beside the arguments: one partial report for each of at most 128
+// chunks, and what the backend's pass needs. The chunks depend on N alone and are merged in order, so
+// that the result has the same bits for any executor.
 
 #include <algorithm>
 #include <cstddef>
@@ -184,14 +184,24 @@ class loss_pass {
     const index_t per_chunk = (rows + 127) / 128;
     const index_t chunks = rows > 0 ? (rows + per_chunk - 1) / per_chunk : 0;
     std::vector<partial_report> partials(static_cast<std::size_t>(chunks));
-    backend_.executor.bulk(chunks, [&](index_t k) {
-      auto& partial = partials[static_cast<std::size_t>(k)];
-      const index_t end = std::min(rows, (k + 1) * per_chunk);
-      for (index_t i = k * per_chunk; i < end; ++i) {
-        const double value = row(i, partial);
-        if (!token_loss.empty()) token_loss[static_cast<std::size_t>(i)] = value;
+    auto pass = make_pass();
+    const auto run_chunks = [&](index_t first, index_t last) {
+      auto worker = pass.start();
+      for (index_t k = first; k < last; ++k) {
+        auto& partial = partials[static_cast<std::size_t>(k)];
+        const index_t end = std::min(rows, (k + 1) * per_chunk);
+        for (index_t i = k * per_chunk; i < end; ++i) {
+          const double value = row(i, worker, partial);
+          if (!token_loss.empty()) token_loss[static_cast<std::size_t>(i)] = value;
+        }
       }
-    });
+      worker.finish();
+    };
+    if (pass.shares_rows()) {
+      run_chunks(0, chunks);
+    } else {
+      for_pieces(backend_.executor, chunks, run_chunks);
+    }
 
     partial_report all;
     for (const auto& partial : partials) all.merge(partial);
@@ -210,8 +220,24 @@ class loss_pass {
   static constexpr bool with_gradient = !std::is_same_v<G, void_gradient>;
   static constexpr moments set = required_moments<Loss>;
 
+  // The backend's own pass where it has one and the loss allows it.
+  auto make_pass() const {
+    const double inverse_temperature = 1 / options_.temperature;
+    if constexpr (with_gradient && !may_pull_entropy<Loss> && requires {
+                    backend_.template gradient_pass<set>(logits_, gradient_, inverse_temperature,
+                                                         false);
+                  }) {
+      return backend_.template gradient_pass<set>(logits_, gradient_, inverse_temperature,
+                                                  options_.accumulate);
+    } else {
+      return plain_pass<set, Backend, T, G>(backend_, logits_, gradient_, inverse_temperature,
+                                            options_.accumulate);
+    }
+  }
+
   // The weighted loss of row i; its gradient is written and its share of the report added.
-  double row(index_t i, partial_report& partial) {
+  template <class Worker>
+  double row(index_t i, Worker& worker, partial_report& partial) {
     const Target target = targets_[static_cast<std::size_t>(i)];
     if (static_cast<index_t>(target) == options_.ignore_index) {
       clear_gradient(i);
@@ -219,11 +245,11 @@ class loss_pass {
     }
     const T* const z = logits_.row(i);
     const double inverse_temperature = 1 / options_.temperature;
-    const auto state = backend_.template fold<set>(z, logits_.cols(), inverse_temperature);
+    const double target_logit = static_cast<double>(load(z[target])) * inverse_temperature;
+    const auto state = worker.fold(i);
     const double weight =
         options_.weights.empty() ? 1.0 : static_cast<double>(options_.weights[static_cast<std::size_t>(i)]);
-    auto stats = finish(state, static_cast<double>(load(z[target])) * inverse_temperature,
-                        static_cast<token_id>(target));
+    auto stats = finish(state, target_logit, static_cast<token_id>(target));
     stats.external_weight = weight;
     loss_report& report = partial.report;
     if (!stats.finite()) return non_finite_row(i, partial);
@@ -240,9 +266,8 @@ class loss_pass {
       report.end_prob.add(stats.prob());
     }
     if constexpr (with_gradient) {
-      const auto span = make_row_span(stats, terms, scale * weight * options_.gradient_scale,
-                                      inverse_temperature);
-      backend_.span(z, gradient_.row(i), logits_.cols(), span, options_.accumulate);
+      worker.write(i, make_row_span(stats, terms, scale * weight * options_.gradient_scale,
+                                    inverse_temperature));
     }
     return value;
   }

@@ -145,6 +145,15 @@ struct gated {
   }
 };
 
+namespace detail {
+/// Whether evaluate() may return b != 0, a gradient in p (log p + H). A gate under stop-gradient
+/// never does, and its rows are taken faster.
+template <class L>
+inline constexpr bool may_pull_entropy = true;
+template <class G>
+inline constexpr bool may_pull_entropy<gated<G, gradient_flow::stop>> = false;
+}  // namespace detail
+
 /// `gate` with its weight differentiated; see `gated` for why this is rarely wanted.
 template <gate Gate>
 [[nodiscard]] constexpr auto through_weight(Gate g) {

@@ -5,12 +5,17 @@
 // The plain fold of a row: one pass, one merge a logit, on host and device. Backends have faster
 // ones; this one is what they are compared with.
 
+#include <algorithm>
 #include <concepts>
+#include <cstddef>
 #include <limits>
 #include <string>
+#include <vector>
 
 #include <idiolect/config.hpp>
 #include <idiolect/core/error.hpp>
+#include <idiolect/core/executor.hpp>
+#include <idiolect/core/matrix_view.hpp>
 #include <idiolect/core/scalar.hpp>
 #include <idiolect/core/types.hpp>
 #include <idiolect/stats/row_state.hpp>
@@ -45,10 +50,67 @@ inline void check_temperature(double temperature) {
 /// Requirements: (1) `b.executor` is an executor; (2) `b.template fold<Set>(row, n,
 /// inverse_temperature)` is the row's state in double, the same bits at every call; (3) const
 /// members may be called from several threads.
+/// Optional: (4) `B::segment`, a number of logits such that a row's state is, to the bit, the merge
+/// in order of those of its pieces of that length: few long rows are then shared between threads.
 template <class B>
 concept folding_backend = requires(const B& b, const float* row, index_t n, double scale) {
   b.executor.bulk(n, [](index_t) {});
   { b.template fold<moments::basic>(row, n, scale) } -> std::same_as<row_state<double>>;
 };
+
+namespace detail {
+
+/// Whether rows are so few and so long that the executor's threads had better share each.
+template <folding_backend B>
+[[nodiscard]] bool share_rows(const B& backend, index_t rows, index_t cols) {
+  if constexpr (requires { B::segment; }) {
+    const index_t threads = concurrency_of(backend.executor);
+    return threads > 1 && rows < 2 * threads && cols > B::segment;
+  } else {
+    return false;
+  }
+}
+
+/// State of a row: its segments side by side, merged in order. `fold_segment(first, n)` gives one's.
+template <moments Set, executor E, class Fold>
+[[nodiscard]] row_state<double, Set> fold_segments(const E& e, index_t n, index_t segment,
+                                                   Fold&& fold_segment) {
+  const index_t segments = (n + segment - 1) / segment;
+  std::vector<row_state<double, Set>> states(static_cast<std::size_t>(segments));
+  e.bulk(segments, [&](index_t k) {
+    const index_t first = k * segment;
+    states[static_cast<std::size_t>(k)] = fold_segment(first, std::min(segment, n - first));
+  });
+  row_state<double, Set> state;
+  for (const auto& s : states) state = merge(state, s);
+  return state;
+}
+
+/// Calls f(i, state) with the state of each row that `wanted(i)`, in any order and possibly at once.
+template <moments Set, folding_backend B, class Row, class Wanted, class F>
+void fold_rows(const B& backend, const matrix_view<Row>& rows, double inverse_temperature,
+               Wanted&& wanted, F&& f) {
+  if constexpr (requires { B::segment; }) {
+    if (share_rows(backend, rows.rows(), rows.cols())) {
+      for (index_t i = 0; i < rows.rows(); ++i) {
+        if (!wanted(i)) continue;
+        f(i, fold_segments<Set>(backend.executor, rows.cols(), B::segment,
+                                [&](index_t first, index_t n) {
+                                  return backend.template fold<Set>(rows.row(i) + first, n,
+                                                                    inverse_temperature);
+                                }));
+      }
+      return;
+    }
+  }
+  for_pieces(backend.executor, rows.rows(), [&](index_t first, index_t end) {
+    for (index_t i = first; i < end; ++i) {
+      if (!wanted(i)) continue;
+      f(i, backend.template fold<Set>(rows.row(i), rows.cols(), inverse_temperature));
+    }
+  });
+}
+
+}  // namespace detail
 
 }  // namespace idiolect

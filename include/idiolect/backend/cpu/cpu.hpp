@@ -6,8 +6,11 @@
 // instruction set of the translation unit that includes it: compile with -march=native, -mavx2
 // -mfma or what your machines have, and the same in every unit of a program that calls it.
 
-#include <idiolect/backend/cpu/kernels.hpp>
+#include <idiolect/backend/cpu/fold.hpp>
+#include <idiolect/backend/cpu/gradient.hpp>
+#include <idiolect/backend/cpu/pass.hpp>
 #include <idiolect/core/executor.hpp>
+#include <idiolect/core/matrix_view.hpp>
 #include <idiolect/core/scalar.hpp>
 #include <idiolect/loss/span.hpp>
 #include <idiolect/stats/row_state.hpp>
@@ -20,28 +23,31 @@ template <class Executor = serial_executor>
 struct cpu {
   [[no_unique_address]] Executor executor{};
 
+  /// Logits of a row that are folded by themselves: a long row is shared between threads.
+  static constexpr index_t segment = detail::segment_size;
+
   template <moments Set, logit_scalar T>
   [[nodiscard]] row_state<double, Set> fold(const T* row, index_t n,
                                             double inverse_temperature) const {
-    return detail::fold_row<Set>(row, n, inverse_temperature);
+    const detail::fold_scale<accumulator_t<T>> scale(inverse_temperature);
+    detail::no_writer nothing;
+    return detail::fold_row<Set, false>(row, n, scale, {}, nothing);
   }
 
   template <logit_scalar T, logit_scalar G>
   void span(const T* row, G* gradient, index_t n, const row_span<double>& r, bool accumulate) const {
     detail::span_row(row, gradient, n, r, accumulate);
   }
+
+  /// Both passes over a matrix in one; see plain_pass for what it offers.
+  template <moments Set, logit_scalar T, logit_scalar G>
+  [[nodiscard]] auto gradient_pass(matrix_view<const T> logits, matrix_view<G> gradient,
+                                   double inverse_temperature, bool accumulate) const {
+    return detail::gradient_pass<Set, T, G, Executor>(executor, logits, gradient,
+                                                      inverse_temperature, accumulate);
+  }
 };
 template <class Executor>
 cpu(Executor) -> cpu<Executor>;
-
-/// Eigen's 16-bit types store logits as the library's own do.
-template <>
-struct scalar_traits<Eigen::half> {
-  using accumulator = float;
-};
-template <>
-struct scalar_traits<Eigen::bfloat16> {
-  using accumulator = float;
-};
 
 }  // namespace idiolect

@@ -1,0 +1,215 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The statistics of a row in one pass. A row is cut into segments, a segment into blocks; blocks are
+// summed in SIMD lanes relative to the largest logit of the segment so far, and segments are merged
+// as row states are. While a block is exponentiated the largest logit of the next one is found, so
+// that memory and arithmetic are busy at the same time. Segments, blocks, lanes and their order are
+// fixed: a row's bits depend on nothing but the row and the instruction set.
+
+#include <algorithm>
+#include <cmath>
+#include <concepts>
+#include <limits>
+#include <type_traits>
+
+#include <idiolect/backend/cpu/block.hpp>
+#include <idiolect/backend/cpu/packet.hpp>
+#include <idiolect/backend/cpu/tuning.hpp>
+#include <idiolect/core/scalar.hpp>
+#include <idiolect/core/types.hpp>
+#include <idiolect/stats/row_state.hpp>
+
+namespace idiolect::detail {
+
+/// unit / temperature, in the type of the logits, and how to get back.
+template <std::floating_point A>
+struct fold_scale {
+  explicit fold_scale(double inverse_temperature)
+      : per_logit(static_cast<A>(std::min(inverse_temperature * exponential<A>::unit,
+                                          static_cast<double>(std::numeric_limits<A>::max())))),
+        inverse_temperature(inverse_temperature),
+        nats(inverse_temperature / static_cast<double>(per_logit)) {}
+
+  A per_logit;                 ///< t = (z - m) per_logit
+  double inverse_temperature;  ///< of the states
+  double nats;                 ///< a t in nats; from the rounded scale, so that its rounding cancels
+};
+
+/// The sums of a segment as far as it has been read.
+template <moments Set, std::floating_point A>
+class running_sums {
+ public:
+  explicit running_sums(const fold_scale<A>& scale) : scale_(scale) {}
+
+  /// The largest logit so far; -inf before the first that is not masked.
+  [[nodiscard]] A reference() const { return reference_; }
+
+  /// A block with this maximum comes next. NaN becomes the reference, and then all sums.
+  void raise(A largest) {
+    if (largest <= reference_) return;
+    if (sums_.sum != 0) {
+      const double shift =
+          (static_cast<double>(reference_) - static_cast<double>(largest)) * scale_.per_logit;
+      const double factor = std::same_as<A, float> ? std::exp2(shift) : std::exp(shift);
+      sums_.first *= factor;
+      if (factor != 0) sums_.first += factor * shift * sums_.sum;  // the shift may be infinite
+      sums_.sum *= factor;
+      if constexpr (has(Set, moments::varentropy)) sums_.spread *= factor;
+      if constexpr (has(Set, moments::collision)) sums_.squares *= factor * factor;
+    }
+    reference_ = largest;
+  }
+
+  /// `block` is relative to the reference.
+  void add(const block_sums<Set>& block) {
+    if constexpr (has(Set, moments::varentropy)) {  // Chan, Golub, LeVeque 1979
+      sums_.spread += block.spread;
+      if (sums_.sum > 0 && block.sum > 0) {
+        const double distance = block.first / block.sum - sums_.first / sums_.sum;
+        sums_.spread +=
+            distance * distance * (block.sum * (sums_.sum / (sums_.sum + block.sum)));
+      }
+    }
+    if constexpr (has(Set, moments::collision)) sums_.squares += block.squares;
+    sums_.sum += block.sum;
+    sums_.first += block.first;
+  }
+
+  [[nodiscard]] row_state<double, Set> state() const {
+    using state_type = row_state<double, Set>;
+    state_type s;
+    s.max = static_cast<double>(reference_) * scale_.inverse_temperature;
+    // NaN and +inf arrive in `first`: their distance to any maximum is NaN.
+    s.sum = std::isnan(sums_.first) ? sums_.first : sums_.sum;
+    if (s.sum == 0) return {};
+    // A maximum that overflows by the temperature is not finite, or masked, as a single logit is.
+    if (!std::isfinite(s.max) && !std::isnan(s.sum)) return state_type::of(s.max);
+    s.first = sums_.first * scale_.nats;
+    if constexpr (has(Set, moments::varentropy)) s.spread = sums_.spread * scale_.nats * scale_.nats;
+    if constexpr (has(Set, moments::collision)) s.squares = sums_.squares;
+    return s;
+  }
+
+ private:
+  fold_scale<A> scale_;
+  A reference_ = -std::numeric_limits<A>::infinity();
+  block_sums<Set> sums_;
+};
+
+/// Nothing is written beside the fold.
+struct no_writer {
+  static auto begin(index_t) {
+    return [](index_t, index_t) {};
+  }
+  static void end() {}
+  static void write(index_t) {}
+};
+
+/// Exponentials that a fold keeps for the gradient: for each logit 2^((z - r) per_logit), for each
+/// block its r. Either of V and of V / block_size + 1 numbers.
+template <std::floating_point A>
+struct kept_row {
+  A* exponentials = nullptr;
+  A* references = nullptr;
+};
+
+/// State of a row of n logits divided by the temperature. With `Keep` the exponentials go to `kept`,
+/// which may be the row itself. `writer` writes another row of n, block by block. O(n); at most
+/// three blocks on the stack.
+template <moments Set, bool Keep, logit_scalar T, class Writer>
+row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumulator_t<T>>& scale,
+                                kept_row<accumulator_t<T>> kept, Writer& writer) {
+  using A = accumulator_t<T>;
+  using P = packet<A>;
+  constexpr index_t size = block_size<A>;
+  constexpr bool direct = std::same_as<T, A>;
+  static_assert(segment_size % size == 0);
+  alignas(64) A widened[2][direct ? 1 : size];
+  row_state<double, Set> state;
+  if (n == 0) return state;
+
+  running_sums<Set, A> sums(scale);
+  A largest;
+  if constexpr (direct) {
+    largest = block_max(row, std::min(size, n));
+  } else {
+    widen_padded(row, std::min(size, n), widened[0]);
+    largest = block_max(widened[0], std::min(size, n));
+  }
+  for (index_t i = 0, block = 0; i < n; i += size, ++block) {
+    if (i > 0 && i % segment_size == 0) {
+      state = merge(state, sums.state());
+      sums = running_sums<Set, A>(scale);
+    }
+    sums.raise(largest);
+    const A reference = sums.reference();
+    // Masked so far: any finite reference does.
+    const A finite = reference == -std::numeric_limits<A>::infinity() ? A{0} : reference;
+    if constexpr (Keep) kept.references[block] = reference;
+    A* const out = Keep ? kept.exponentials + i : nullptr;
+
+    if (i + 2 * size <= n) {  // a whole block, and another to look at
+      const T* const next = row + i + size;
+      A* const next_widened = widened[(block + 1) % 2];
+      const A* x;
+      if constexpr (direct) {
+        x = row + i;
+      } else {
+        x = widened[block % 2];
+      }
+      P m[4];
+      for (P& lanes : m) lanes = P::all(-std::numeric_limits<A>::infinity());
+      const auto beside = writer.begin(block);
+      sums.add(fold_block<Set, Keep>(
+          x, std::integral_constant<index_t, size / P::lanes>{}, finite, scale.per_logit, out,
+          [&](index_t k, index_t turn) {
+            prefetch(reinterpret_cast<const char*>(next + k) + prefetch_bytes);
+            const P z = load_packet(next + k);
+            if constexpr (!direct) z.store(next_widened + k);
+            m[turn] = P::max(m[turn], z);
+          },
+          beside));
+      writer.end();
+      largest = P::max(P::max(m[0], m[1]), P::max(m[2], m[3])).largest();
+      continue;
+    }
+
+    const auto alone = [&](const A* x, index_t count, A* to) {
+      sums.add(fold_block<Set, Keep>(
+          x, (count + P::lanes - 1) / P::lanes, finite, scale.per_logit, to,
+          [](index_t, index_t) {}, [](index_t, index_t) {}));
+    };
+    const index_t count = std::min(size, n - i);
+    if (direct && count % P::lanes == 0) {
+      if constexpr (direct) alone(row + i, count, out);
+    } else {
+      A* x = widened[block % 2];
+      alignas(64) A padded[direct ? size : 1];
+      if constexpr (direct) {
+        x = padded;
+        widen_padded(row + i, count, padded);
+      }
+      if constexpr (Keep) {
+        alone(x, count, x);
+        std::copy_n(x, count, out);
+      } else {
+        alone(x, count, nullptr);
+      }
+    }
+    writer.write(block);
+    const index_t rest = std::min(size, n - i - count);
+    if (rest > 0) {
+      if constexpr (direct) {
+        largest = block_max(row + i + count, rest);
+      } else {
+        widen_padded(row + i + count, rest, widened[(block + 1) % 2]);
+        largest = block_max(widened[(block + 1) % 2], rest);
+      }
+    }
+  }
+  return merge(state, sums.state());
+}
+
+}  // namespace idiolect::detail
