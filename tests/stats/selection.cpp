@@ -6,6 +6,7 @@
 
 #include <idiolect/core/scalar.hpp>
 #include <idiolect/stats/exponential.hpp>
+#include <idiolect/stats/nucleus.hpp>
 #include <idiolect/stats/sampling.hpp>
 #include <idiolect/stats/selection.hpp>
 
@@ -31,6 +32,16 @@ double maximum(const std::vector<T>& row) {
   double max = -infinity;
   for (const T z : row) max = std::max(max, static_cast<double>(load(z)));
   return max;
+}
+
+/// How far `u` lies from the numbers for which `token` is the one to draw.
+double distance_of(double u, token_id token, const sampler_distribution& r) {
+  double before = 0;
+  for (std::size_t i = 0; i < r.tokens.size(); ++i) {
+    if (r.tokens[i] == token) return std::max({0.0, before - u, u - (before + r.probs[i])});
+    before += r.probs[i];
+  }
+  return infinity;
 }
 
 struct comparison {
@@ -65,6 +76,12 @@ comparison compare(const std::vector<T>& row, const sampler_options& o) {
   const auto expected = sampled_distribution(row.data(), n, o);
   comparison result;
   result.equal = same(found, expected, row);
+  // A draw is from this distribution: the token whose turn it is, but for u next to a border.
+  static random_source random(7);
+  for (const double u : {0.0, random.uniform(), random.uniform(), std::nextafter(1.0, 0.0)}) {
+    const token_id token = select_token(row.data(), n, maximum(row), o, u, scratch);
+    CHECK(distance_of(u, token, found) < 2 * pruned);
+  }
   if (!result.equal) {  // does the definition itself change within 1e-6, or give this?
     for (const double hair : {-1e-6, 1e-6}) {
       sampler_options other = o;
@@ -116,7 +133,25 @@ TEST_CASE("the exponential is accurate from 0 down to where it vanishes") {
     const double x = -std::exp(random.uniform(-40, std::log(700)));
     worst = std::max(worst, std::abs(detail::branchless_exp(x) / std::exp(x) - 1));
   }
-  CHECK(worst < 3e-13);
+  CHECK(worst < 1e-15);
+
+  CHECK(detail::branchless_exp(0.0f) == 1);
+  CHECK(detail::branchless_exp(-0.0f) == 1);
+  CHECK(detail::branchless_exp(-80.5f) == 0);
+  CHECK(detail::branchless_exp(-static_cast<float>(infinity)) == 0);
+  CHECK(detail::branchless_exp(-3e38f) == 0);
+  worst = 0;
+  double bias = 0;
+  const int terms = 200'000;
+  for (int i = 0; i < terms; ++i) {
+    const auto x = static_cast<float>(-random.uniform(0, 80));
+    const double error =
+        static_cast<double>(detail::branchless_exp(x)) / std::exp(static_cast<double>(x)) - 1;
+    worst = std::max(worst, std::abs(error));
+    bias += error / terms;
+  }
+  CHECK(worst < 1e-7);
+  CHECK(std::abs(bias) < 1e-9);  // a sum of many is better than its terms
 }
 
 TEST_CASE("selection is the definition on hard rows for all options") {
@@ -217,6 +252,21 @@ TEST_CASE("rows whose logits crowd into one bin are still ranked") {
             .equal);
   }
   for (const index_t top_k : {1, 2, 77, 5000, 9999}) CHECK(compare(row, {.top_k = top_k}).equal);
+}
+
+TEST_CASE("a row that misleads the sample is still searched to the end") {
+  // Gaussian where it is sampled, shifted up or down everywhere else.
+  const index_t n = 20'000;
+  for (const double shift : {-6.0, -1.0, 1.0, 6.0}) {
+    auto values = gaussian_row(n, 1.5, 41);
+    for (double& z : values) z += shift;
+    for (index_t first = 0; first + detail::sample_stride <= n; first += detail::sample_stride) {
+      values[static_cast<std::size_t>(detail::sampled_at(first))] -= shift;
+    }
+    const auto row = stored<float>(values);
+    for (const double top_p : {0.2, 0.9, 0.999}) CHECK(compare(row, {.top_p = top_p}).equal);
+    for (const index_t top_k : {10, 1000, 12'000}) CHECK(compare(row, {.top_k = top_k}).equal);
+  }
 }
 
 TEST_CASE("extreme temperatures and logits do not overflow") {

@@ -54,30 +54,31 @@ namespace detail {
 
 /// Centre and variance of log p under the sampler's distribution, for a finite row. Offsets from
 /// the row's maximum, which every sampler keeps: for one token, or several that tie, both are
-/// exact, and phi and its variance are 0 together.
+/// exact, and phi and its variance are 0 together. O(n).
 template <class T>
 void centre_by_sampler(const T* row, index_t n, const row_stats<double, moments::varentropy>& stats,
                        const score_options& o, token_score& score) {
+  score.phi = stats.target_offset;
+  score.varentropy = 0;
+  if (o.sampler->temperature == 0) return;  // the maximum alone
   const auto max = static_cast<double>(largest_of(row_blocks(row, n)));
-  selection_scratch scratch;
-  sampler_distribution r;
-  select_distribution(row, n, max, *o.sampler, scratch, r);
+  selection_scratch r;
+  row_selection selection(row, n, max, *o.sampler, r, 40);  // what it drops is below rounding
+  auto selected = selection.select();
+  selection.list(selected);
+  const double total = selection.final_masses();
+
   const double inverse_temperature = 1 / o.temperature;
-  const auto offset = [&](token_id t) {
-    return static_cast<double>(load(row[t])) * inverse_temperature - stats.max;
-  };
   double mean = 0;
-  for (std::size_t i = 0; i < r.tokens.size(); ++i) {
-    if (r.probs[i] > 0) mean += r.probs[i] * offset(r.tokens[i]);
-  }
+  for (std::size_t i = 0; i < r.count; ++i) mean += r.masses[i] * r.offsets[i];
+  mean /= total;
   double variance = 0;
-  for (std::size_t i = 0; i < r.tokens.size(); ++i) {
-    if (r.probs[i] == 0) continue;  // its offset may be -inf
-    const double distance = offset(r.tokens[i]) - mean;
-    variance += r.probs[i] * distance * distance;
+  for (std::size_t i = 0; i < r.count; ++i) {
+    const double distance = r.offsets[i] - mean;
+    variance += r.masses[i] * distance * distance;
   }
-  score.phi = stats.target_offset - mean;
-  score.varentropy = variance;
+  score.phi -= mean * inverse_temperature;
+  score.varentropy = variance / total * inverse_temperature * inverse_temperature;
 }
 
 }  // namespace detail

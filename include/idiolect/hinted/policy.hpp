@@ -18,6 +18,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -99,9 +100,8 @@ class hinted_policy {
  public:
   /// Memory of a step, reused from one to the next.
   struct scratch {
-    std::vector<double> mixed;
+    std::tuple<std::vector<float>, std::vector<double>> mixed;  // in the rows' accumulation type
     selection_scratch selection;
-    sampler_distribution distribution;
   };
 
   /// `pieces` must outlive the policy. Raises shape_error for options that make no sense.
@@ -175,25 +175,26 @@ class hinted_policy {
       if (!student_state.finite()) return state.stop = stop_reason::non_finite;
     }
 
+    const double u = philox{options_.seed, state.record}.uniform(state.tokens.size());
+    const auto draw = [&](const auto& row, double max) {
+      return select_token(row.data(), static_cast<index_t>(row.size()), max, state.sampler, u,
+                          memory.selection);
+    };
+    hinted_token t;
     if (lead.lambda == 0) {
-      select_distribution(teacher.data(), size(teacher), lead.teacher_max, state.sampler,
-                          memory.selection, memory.distribution);
+      t.token = draw(teacher, lead.teacher_max);
     } else if (lead.lambda == 1) {
-      select_distribution(student.data(), size(student), student_state.max, state.sampler,
-                          memory.selection, memory.distribution);
+      t.token = draw(student, student_state.max);
     } else {
+      auto& mixed = std::get<std::vector<mixture_t<T, S>>>(memory.mixed);
       const double max = mix_logits(teacher.data(), lead.teacher_max, student.data(),
-                                    student_state.max, size(teacher), lead.lambda, memory.mixed);
+                                    student_state.max, size(teacher), lead.lambda, mixed);
       if (max == -std::numeric_limits<double>::infinity()) {
         return state.stop = stop_reason::no_support;
       }
-      select_distribution(memory.mixed.data(), size(teacher), max, state.sampler,
-                          memory.selection, memory.distribution);
+      t.token = draw(mixed, max);
     }
 
-    const philox random{options_.seed, state.record};
-    hinted_token t;
-    t.token = memory.distribution.draw(random.uniform(state.tokens.size()));
     t.lambda = lead.lambda;
     if (!state.student_only()) {
       t.teacher_log_prob = static_cast<double>(load(teacher[static_cast<std::size_t>(t.token)])) -

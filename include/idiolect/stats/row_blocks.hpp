@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// A row of logits in blocks of constant length, whatever its type and length, and which of a block
-// lie in an interval: loops that the compiler vectorises, and no branch that a row can mislead.
+// A row of logits in blocks of constant length, whatever its type and length; which of a block lie
+// in an interval, and the mass of those from a bound on: loops that the compiler vectorises, and no
+// branch that a row can mislead.
 
 #include <algorithm>
 #include <array>
@@ -13,16 +14,18 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include <idiolect/core/scalar.hpp>
 #include <idiolect/core/types.hpp>
+#include <idiolect/stats/exponential.hpp>
 
 namespace idiolect::detail {
 
 /// Logits that are looked at together: loops over a block have a constant length.
 inline constexpr index_t select_block = 256;
-/// Logits whose exponentials are taken at a time.
-inline constexpr index_t select_step = 32;
+/// Sums that are kept apart, so that none waits for the one before.
+inline constexpr index_t select_lanes = 32;
 /// The positions of a byte's bits that are set, in order.
 inline constexpr auto bit_positions = [] {
   std::array<std::array<token_id, 8>, 256> table{};
@@ -43,22 +46,23 @@ class row_blocks {
 
   row_blocks(const T* row, index_t n) : row_(row), size_(n) {}
 
-  /// Calls f(first, values) for blocks of `select_block` values; the last is filled up with -inf.
+  /// The `select_block` values from `first`, a multiple of it: the row's own or in `buffer`, which
+  /// holds as many; beyond the row's end -inf.
+  const value* block(index_t first, value* buffer) const {
+    const index_t count = std::min(select_block, size_ - first);
+    if constexpr (std::same_as<std::remove_cv_t<T>, value>) {
+      if (count == select_block) return row_ + first;
+    }
+    for (index_t k = 0; k < count; ++k) buffer[k] = load(row_[first + k]);
+    std::fill(buffer + count, buffer + select_block, -std::numeric_limits<value>::infinity());
+    return buffer;
+  }
+
+  /// Calls f(first, values) for each block.
   template <class F>
   void for_each(F&& f) const {
     value buffer[select_block];
-    for (index_t i = 0; i < size_; i += select_block) {
-      const index_t count = std::min(select_block, size_ - i);
-      if constexpr (std::same_as<T, value>) {
-        if (count == select_block) {
-          f(i, row_ + i);
-          continue;
-        }
-      }
-      for (index_t k = 0; k < count; ++k) buffer[k] = load(row_[i + k]);
-      std::fill(buffer + count, buffer + select_block, -std::numeric_limits<value>::infinity());
-      f(i, static_cast<const value*>(buffer));
-    }
+    for (index_t i = 0; i < size_; i += select_block) f(i, block(i, buffer));
   }
 
   /// `bound` in the type of the values, not above it.
@@ -91,7 +95,7 @@ struct logit_interval {
 /// Returns how many.
 template <class Value>
 index_t positions_in(logit_interval<Value> interval, const Value* values, token_id first,
-                   token_id* out) {
+                     token_id* out) {
   std::uint8_t flags[select_block];
   for (index_t k = 0; k < select_block; ++k)
     flags[k] = static_cast<std::uint8_t>(interval.holds(values[k]));
@@ -120,6 +124,110 @@ template <class Value>
 index_t count_from(Value low, const Value* values) {
   std::int32_t count = 0;
   for (index_t k = 0; k < select_block; ++k) count += values[k] >= low ? 1 : 0;
+  return count;
+}
+
+/// exp((z - max) scale) in single precision. A rounded argument counts little where it matters:
+/// |x| exp(x) <= 0.37, so a sum of masses errs by 1e-7 of the largest term and of itself at most.
+template <class Value>
+class logit_mass {
+ public:
+  logit_mass(double max, double scale) : max_(static_cast<Value>(max)) {
+    constexpr auto most = static_cast<double>(std::numeric_limits<Value>::max());
+    scale_ = static_cast<Value>(std::min(scale, most));
+    rest_ = scale < most ? static_cast<Value>(scale - static_cast<double>(scale_)) : 0;
+  }
+
+  [[nodiscard]] float operator()(Value z) const {
+    const Value offset = z - max_;
+    return branchless_exp(static_cast<float>(offset * scale_ + offset * rest_));
+  }
+
+ private:
+  Value max_;
+  Value scale_;
+  Value rest_;  // what the conversion of the scale left
+};
+
+/// The masses of a block's values.
+template <class Value>
+std::array<float, select_block> block_masses(const Value* values, const logit_mass<Value> mass) {
+  std::array<float, select_block> masses;  // not written through a pointer, which might alias
+  for (std::size_t k = 0; k < select_block; ++k) masses[k] = mass(values[k]);
+  return masses;
+}
+
+/// Adds the masses of those of a block's values that are `low` or more to select_lanes sums.
+template <class Value>
+void add_masses_from(Value low, const Value* values, const float* masses, double* lanes) {
+  const auto kept = [&](index_t k) {
+    const auto mask = std::uint32_t{0} - static_cast<std::uint32_t>(values[k] >= low);
+    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(masses[k]) & mask);
+  };
+  for (index_t i = 0; i < select_block; i += 2 * select_lanes) {
+    for (index_t k = 0; k < select_lanes; ++k) {  // two in single precision: half the conversions
+      lanes[k] += static_cast<double>(kept(i + k) + kept(i + k + select_lanes));
+    }
+  }
+}
+
+/// The sum of select_lanes numbers, which it overwrites.
+inline double sum_of_lanes(double* lanes) {
+  for (index_t k = 0; k < 16; ++k) lanes[k] += lanes[k + 16];
+  for (index_t k = 0; k < 8; ++k) lanes[k] += lanes[k + 8];
+  for (index_t k = 0; k < 4; ++k) lanes[k] += lanes[k + 4];
+  return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+}
+
+/// The mass of the row's logits from `low` on. O(n). `store` is given each block's masses.
+template <logit_scalar T, class Store>
+double mass_from(const row_blocks<T>& row, accumulator_t<T> low,
+                 const logit_mass<accumulator_t<T>>& mass, Store&& store) {
+  double lanes[select_lanes] = {};
+  row.for_each([&](index_t first, const accumulator_t<T>* values) {
+    const auto masses = block_masses(values, mass);
+    add_masses_from(low, values, masses.data(), lanes);
+    store(first, masses);
+  });
+  return sum_of_lanes(lanes);
+}
+template <logit_scalar T>
+double mass_from(const row_blocks<T>& row, accumulator_t<T> low,
+                 const logit_mass<accumulator_t<T>>& mass) {
+  return mass_from(row, low, mass, [](index_t, const auto&) {});
+}
+
+/// The same from masses that were stored one after the other.
+template <logit_scalar T>
+double mass_from(const row_blocks<T>& row, accumulator_t<T> low, const float* masses) {
+  double lanes[select_lanes] = {};
+  row.for_each([&](index_t first, const accumulator_t<T>* values) {
+    add_masses_from(low, values, masses + first, lanes);
+  });
+  return sum_of_lanes(lanes);
+}
+
+/// The largest of the row's logits. O(n).
+template <logit_scalar T>
+accumulator_t<T> largest_of(const row_blocks<T>& row) {
+  using value = accumulator_t<T>;
+  value lanes[select_lanes];
+  std::ranges::fill(lanes, -std::numeric_limits<value>::infinity());
+  row.for_each([&](index_t, const value* values) {
+    for (index_t i = 0; i < select_block; i += select_lanes) {
+      for (index_t k = 0; k < select_lanes; ++k) {
+        lanes[k] = lanes[k] < values[i + k] ? values[i + k] : lanes[k];
+      }
+    }
+  });
+  return *std::ranges::max_element(lanes);
+}
+
+/// How many of the row's logits are `low` or more. O(n).
+template <logit_scalar T>
+index_t count_from(const row_blocks<T>& row, accumulator_t<T> low) {
+  index_t count = 0;
+  row.for_each([&](index_t, const accumulator_t<T>* values) { count += count_from(low, values); });
   return count;
 }
 
