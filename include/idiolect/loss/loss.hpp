@@ -190,9 +190,8 @@ class loss_pass {
       for (index_t k = first; k < last; ++k) {
         auto& partial = partials[static_cast<std::size_t>(k)];
         const index_t end = std::min(rows, (k + 1) * per_chunk);
-        for (index_t i = k * per_chunk; i < end; ++i) {
-          const double value = row(i, worker, partial);
-          if (!token_loss.empty()) token_loss[static_cast<std::size_t>(i)] = value;
+        for (index_t i = k * per_chunk; i < end;) {
+          i = run_batch(i, end, pass.batch(), worker, partial, token_loss);
         }
       }
       worker.finish();
@@ -235,25 +234,51 @@ class loss_pass {
     }
   }
 
-  // The weighted loss of row i; its gradient is written and its share of the report added.
+  // Takes `most` rows that are not ignored, from `i` on and before `end`; returns the row after.
   template <class Worker>
-  double row(index_t i, Worker& worker, partial_report& partial) {
-    const Target target = targets_[static_cast<std::size_t>(i)];
-    if (static_cast<index_t>(target) == options_.ignore_index) {
-      clear_gradient(i);
-      return 0;
-    }
-    const T* const z = logits_.row(i);
+  index_t run_batch(index_t i, index_t end, index_t most, Worker& worker, partial_report& partial,
+                    std::vector<double>& token_loss) {
     const double inverse_temperature = 1 / options_.temperature;
-    const double target_logit = static_cast<double>(load(z[target])) * inverse_temperature;
-    const auto state = worker.fold(i);
-    const double weight =
-        options_.weights.empty() ? 1.0 : static_cast<double>(options_.weights[static_cast<std::size_t>(i)]);
-    auto stats = finish(state, target_logit, static_cast<token_id>(target));
-    stats.external_weight = weight;
-    loss_report& report = partial.report;
-    if (!stats.finite()) return non_finite_row(i, partial);
+    index_t rows[max_batch];
+    double target_logits[max_batch];  // read now: the gradient may take the logits' place
+    std::size_t count = 0;
+    for (; i < end && count < static_cast<std::size_t>(most); ++i) {
+      const auto target = static_cast<index_t>(targets_[static_cast<std::size_t>(i)]);
+      if (target == options_.ignore_index) {
+        clear_gradient(i);
+        continue;
+      }
+      target_logits[count] = static_cast<double>(load(logits_.row(i)[target])) * inverse_temperature;
+      rows[count++] = i;
+    }
 
+    row_state<double, set> states[max_batch];
+    worker.fold(std::span<const index_t>(rows, count), states);
+    row_span<double> spans[max_batch];
+    bool finite[max_batch];
+    for (std::size_t k = 0; k < count; ++k) {
+      const auto target = static_cast<token_id>(targets_[static_cast<std::size_t>(rows[k])]);
+      auto stats = finish(states[k], target_logits[k], target);
+      finite[k] = stats.finite();
+      const double value = finite[k] ? finite_row(rows[k], stats, partial.report, spans[k])
+                                     : non_finite_row(rows[k], partial);
+      if (!token_loss.empty()) token_loss[static_cast<std::size_t>(rows[k])] = value;
+    }
+    if constexpr (with_gradient) {
+      for (std::size_t k = 0; k < count; ++k) {
+        if (finite[k]) worker.write(k, spans[k]);
+      }
+    }
+    return i;
+  }
+
+  // The weighted loss of row i; its gradient's coefficients are written and its share of the report
+  // added.
+  template <class Stats>
+  double finite_row(index_t i, Stats& stats, loss_report& report, row_span<double>& span) {
+    const auto k = static_cast<std::size_t>(i);
+    const double weight = options_.weights.empty() ? 1.0 : static_cast<double>(options_.weights[k]);
+    stats.external_weight = weight;
     const auto terms = loss_.evaluate(stats);
     const double scale = scales_[i];
     const double value = silenced(weight, terms.value);
@@ -261,14 +286,11 @@ class loss_pass {
     report.mean_nll += -stats.log_prob();
     report.phi.add(stats.phi());
     report.weight.add(terms.a);
-    if (std::ranges::find(options_.end_tokens, static_cast<token_id>(target)) !=
-        options_.end_tokens.end()) {
+    if (std::ranges::find(options_.end_tokens, stats.target) != options_.end_tokens.end()) {
       report.end_prob.add(stats.prob());
     }
-    if constexpr (with_gradient) {
-      worker.write(i, make_row_span(stats, terms, scale * weight * options_.gradient_scale,
-                                    inverse_temperature));
-    }
+    span = make_row_span(stats, terms, scale * weight * options_.gradient_scale,
+                         1 / options_.temperature);
     return value;
   }
 

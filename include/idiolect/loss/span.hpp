@@ -10,6 +10,8 @@
 
 #include <cmath>
 #include <concepts>
+#include <cstddef>
+#include <span>
 #include <type_traits>
 
 #include <idiolect/config.hpp>
@@ -100,30 +102,42 @@ class plain_pass {
     return share_rows(backend_, logits_.rows(), logits_.cols());
   }
 
-  /// Takes rows one after another, on one thread.
+  /// How many rows fold() takes at once, at most max_batch.
+  [[nodiscard]] index_t batch() const { return batch_rows_of(backend_, logits_.cols()); }
+
+  /// Takes rows in order, on one thread.
   class worker {
    public:
     explicit worker(const plain_pass& pass) : pass_(pass) {}
 
-    [[nodiscard]] row_state<double, Set> fold(index_t i) const {
+    /// Writes the states of a few rows.
+    void fold(std::span<const index_t> rows, row_state<double, Set>* states) {
       const auto& p = pass_;
-      const T* const row = p.logits_.row(i);
       const index_t n = p.logits_.cols();
+      rows_ = rows;
       if constexpr (requires { Backend::segment; }) {
         if (p.shares_rows()) {
-          return fold_segments<Set>(p.backend_.executor, n, Backend::segment,
-                                    [&](index_t first, index_t count) {
-                                      return p.backend_.template fold<Set>(
-                                          row + first, count, p.inverse_temperature_);
-                                    });
+          for (std::size_t k = 0; k < rows.size(); ++k) {
+            const T* const row = p.logits_.row(rows[k]);
+            states[k] = fold_segments<Set>(p.backend_.executor, n, Backend::segment,
+                                           [&](index_t first, index_t count) {
+                                             return p.backend_.template fold<Set>(
+                                                 row + first, count, p.inverse_temperature_);
+                                           });
+          }
+          return;
         }
       }
-      return p.backend_.template fold<Set>(row, n, p.inverse_temperature_);
+      const T* pointers[max_batch];
+      for (std::size_t k = 0; k < rows.size(); ++k) pointers[k] = p.logits_.row(rows[k]);
+      fold_batch_of<Set>(p.backend_, std::span<const T* const>(pointers, rows.size()), n,
+                         p.inverse_temperature_, states);
     }
-    /// The gradient of a finite row, which fold() was called for last.
-    void write(index_t i, const row_span<double>& r) {
+    /// The gradient of a finite row, the k-th of the last fold().
+    void write(std::size_t k, const row_span<double>& r) {
       if constexpr (logit_scalar<G>) {
         const auto& p = pass_;
+        const index_t i = rows_[k];
         p.backend_.span(p.logits_.row(i), p.gradient_.row(i), p.logits_.cols(), r, p.accumulate_);
       }
     }
@@ -132,6 +146,7 @@ class plain_pass {
 
    private:
     const plain_pass& pass_;
+    std::span<const index_t> rows_;
   };
   [[nodiscard]] worker start() { return worker(*this); }
 

@@ -9,7 +9,9 @@
 #include <concepts>
 #include <cstddef>
 #include <limits>
+#include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <idiolect/config.hpp>
@@ -51,7 +53,9 @@ inline void check_temperature(double temperature) {
 /// inverse_temperature)` is the row's state in double, the same bits at every call; (3) const
 /// members may be called from several threads.
 /// Optional: (4) `B::segment`, a number of logits such that a row's state is, to the bit, the merge
-/// in order of those of its pieces of that length: few long rows are then shared between threads.
+/// in order of those of its pieces of that length: few long rows are then shared between threads;
+/// (5) `B::batch_rows(n)`, at most max_batch, and `b.template fold_batch<Set>(rows, n, scale, states)`
+/// for a span of pointers to as many rows of n: short rows are then folded together.
 template <class B>
 concept folding_backend = requires(const B& b, const float* row, index_t n, double scale) {
   b.executor.bulk(n, [](index_t) {});
@@ -59,6 +63,33 @@ concept folding_backend = requires(const B& b, const float* row, index_t n, doub
 };
 
 namespace detail {
+
+/// Rows that are folded together, at most.
+inline constexpr index_t max_batch = 16;
+
+/// How many rows of n logits the backend folds together.
+template <folding_backend B>
+[[nodiscard]] index_t batch_rows_of(const B&, index_t n) {
+  if constexpr (requires { B::batch_rows(n); }) {
+    return B::batch_rows(n);
+  } else {
+    return 1;
+  }
+}
+
+/// States of `rows`, no more than batch_rows_of(backend, n).
+template <moments Set, folding_backend B, logit_scalar T>
+void fold_batch_of(const B& backend, std::span<const T* const> rows, index_t n,
+                   double inverse_temperature, row_state<double, Set>* states) {
+  if constexpr (requires { backend.template fold_batch<Set>(rows, n, 1.0, states); }) {
+    if (rows.size() > 1) {
+      return backend.template fold_batch<Set>(rows, n, inverse_temperature, states);
+    }
+  }
+  for (std::size_t k = 0; k < rows.size(); ++k) {
+    states[k] = backend.template fold<Set>(rows[k], n, inverse_temperature);
+  }
+}
 
 /// Whether rows are so few and so long that the executor's threads had better share each.
 template <folding_backend B>
@@ -103,10 +134,21 @@ void fold_rows(const B& backend, const matrix_view<Row>& rows, double inverse_te
       return;
     }
   }
+  const auto most = static_cast<std::size_t>(batch_rows_of(backend, rows.cols()));
   for_pieces(backend.executor, rows.rows(), [&](index_t first, index_t end) {
-    for (index_t i = first; i < end; ++i) {
-      if (!wanted(i)) continue;
-      f(i, backend.template fold<Set>(rows.row(i), rows.cols(), inverse_temperature));
+    index_t batch[max_batch];
+    const std::remove_const_t<Row>* pointers[max_batch];
+    row_state<double, Set> states[max_batch];
+    for (index_t i = first; i < end;) {
+      std::size_t count = 0;
+      for (; i < end && count < most; ++i) {
+        if (!wanted(i)) continue;
+        pointers[count] = rows.row(i);
+        batch[count++] = i;
+      }
+      fold_batch_of<Set>(backend, std::span<const std::remove_const_t<Row>* const>(pointers, count),
+                         rows.cols(), inverse_temperature, states);
+      for (std::size_t k = 0; k < count; ++k) f(batch[k], states[k]);
     }
   });
 }

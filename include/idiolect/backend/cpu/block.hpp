@@ -16,6 +16,7 @@
 #include <cmath>
 #include <concepts>
 #include <limits>
+#include <type_traits>
 
 #include <idiolect/backend/cpu/convert.hpp>
 #include <idiolect/backend/cpu/packet.hpp>
@@ -30,14 +31,13 @@ namespace idiolect::detail {
 template <std::floating_point A>
 inline constexpr index_t block_size = 4 * packet<A>::lanes * lane_run * block_runs;
 
-/// `n` stored scalars as a whole number of packets; what is beyond n is -inf. `out` has room.
+/// `n` stored scalars in the accumulation type.
 template <logit_scalar T>
-void widen_padded(const T* source, index_t n, accumulator_t<T>* out) {
+void widen(const T* source, index_t n, accumulator_t<T>* out) {
   using P = packet<accumulator_t<T>>;
   index_t i = 0;
   for (; i + P::lanes <= n; i += P::lanes) load_packet(source + i).store(out + i);
   for (; i < n; ++i) out[i] = load(source[i]);
-  for (; i % P::lanes != 0; ++i) out[i] = -std::numeric_limits<accumulator_t<T>>::infinity();
 }
 
 /// Largest of n values; NaNs may or may not win.
@@ -45,18 +45,20 @@ template <std::floating_point A>
 A block_max(const A* x, index_t n) {
   using P = packet<A>;
   constexpr index_t step = 4 * P::lanes;
-  A largest = -std::numeric_limits<A>::infinity();
-  index_t i = 0;
-  if (n >= step) {
-    P m[4];
-    for (index_t k = 0; k < 4; ++k) m[k] = P::load(x + k * P::lanes);
-    for (i = step; i + step <= n; i += step) {
-      for (index_t k = 0; k < 4; ++k) m[k] = P::max(m[k], P::load(x + i + k * P::lanes));
-    }
-    largest = P::max(P::max(m[0], m[1]), P::max(m[2], m[3])).largest();
+  if (n < P::lanes) {
+    A largest = x[0];
+    for (index_t i = 1; i < n; ++i) largest = largest < x[i] ? x[i] : largest;
+    return largest;
   }
-  for (; i < n; ++i) largest = largest < x[i] ? x[i] : largest;
-  return largest;
+  P m[4];
+  for (P& lanes : m) lanes = P::load(x);
+  index_t i = 0;
+  for (; i + step <= n; i += step) {
+    for (index_t k = 0; k < 4; ++k) m[k] = P::max(m[k], P::load(x + i + k * P::lanes));
+  }
+  for (; i + P::lanes <= n; i += P::lanes) m[0] = P::max(m[0], P::load(x + i));
+  m[1] = P::max(m[1], P::load(x + n - P::lanes));  // the rest, and some a second time
+  return P::max(P::max(m[0], m[1]), P::max(m[2], m[3])).largest();
 }
 
 /// A sum over a block: four registers for a run of terms, one for a few runs, then double.
@@ -76,21 +78,20 @@ struct packet_sum {
 };
 
 /// Calls `term(i, k)` for each of `count` packets, i its offset and k (0 to 3) the register to use,
-/// and `end_run()` after every lane_run uses of each and at the end.
+/// and `end_run()` after every lane_run uses of each and at the end. Inlined by force: called, it
+/// would keep the sums that its callables refer to in memory, at half the speed.
 template <index_t Lanes, class Count, class Term, class EndRun>
-void for_packets(Count count, Term&& term, EndRun&& end_run) {
-  index_t p = 0;
-  while (p + 4 * lane_run <= count) {
-    for (index_t j = 0; j < lane_run; ++j, p += 4) {
+EIGEN_ALWAYS_INLINE void for_packets(Count count, Term&& term, EndRun&& end_run) {
+  const index_t fours = count / 4 * 4;
+  for (index_t p = 0; p < fours;) {
+    const index_t stop = std::min(fours, p + 4 * lane_run);
+    for (; p < stop; p += 4) {
       for (index_t k = 0; k < 4; ++k) term((p + k) * Lanes, k);
     }
     end_run();
   }
-  if (p == count) return;
-  for (; p + 4 <= count; p += 4) {
-    for (index_t k = 0; k < 4; ++k) term((p + k) * Lanes, k);
-  }
-  for (; p < count; ++p) term(p * Lanes, 0);
+  if (fours == count) return;
+  for (index_t p = fours; p < count; ++p) term(p * Lanes, 0);
   end_run();
 }
 
@@ -102,55 +103,83 @@ struct block_sums {
   double squares = 0;
 };
 
-/// The sums of `count` packets at x, relative to `reference`, which is at least the largest of them
-/// (or NaN). With `Keep` the exponentials are stored to `kept`, which may be x. O(count).
+/// The last packet of values whose number is no multiple of the lanes: filled up with -inf, which
+/// adds nothing to a sum.
+template <std::floating_point A>
+struct last_packet {
+  using P = packet<A>;
+  index_t at;  ///< the first of them
+  alignas(64) A values[P::lanes];
+
+  last_packet(const A* x, index_t n) : at(n / P::lanes * P::lanes) {
+    P::all(-std::numeric_limits<A>::infinity()).store(values);
+    std::copy_n(x + at, n - at, values);
+  }
+};
+
+/// The sums of `count` packets at x, and of `last` where there is one, relative to `reference`, which
+/// is at least the largest of them (or NaN). With `Keep` the exponentials are stored to `kept`, which
+/// may be x, and over the values of `last`. O(count).
 ///
-/// A Count that is a constant (std::integral_constant) makes the loop's length one.
+/// A Count that is a constant (std::integral_constant) makes the loop's length one: 5%.
 template <moments Set, bool Keep, std::floating_point A, class Count, class Ahead, class Beside>
 block_sums<Set> fold_block(const A* x, Count count, A reference, A scale, A* kept,
-                           Ahead&& ahead, Beside&& beside) {
+                           std::type_identity_t<last_packet<A>*> last, Ahead&& ahead,
+                           Beside&& beside) {
   using P = packet<A>;
   constexpr bool spread = has(Set, moments::varentropy);
   constexpr bool squares = has(Set, moments::collision);
   const P reference_lanes = P::all(reference);
   const P scale_lanes = P::all(scale);
   // The spread needs t again, and kept exponentials may stand where the logits did.
-  A distances[spread ? block_size<A> : 1];
+  A distances[spread ? block_size<A> + P::lanes : 1];
   A exponentials[spread && !Keep ? block_size<A> : 1];
   A* const stored = spread && !Keep ? exponentials : kept;
 
   packet_sum<A> sum, first, square;
+  const auto add = [&](P z, A* to, index_t at, index_t k) {
+    const P t = bounded((z - reference_lanes) * scale_lanes);
+    const P e = exponential<A>::power(t);
+    if constexpr (Keep || spread) e.store(to);
+    if constexpr (spread) t.store(distances + at);
+    sum.add(k, e);
+    first.add_product(k, e, t);
+    if constexpr (squares) square.add_product(k, e, e);
+  };
+  const auto end_run = [&] {
+    sum.end_run();
+    first.end_run();
+    if constexpr (squares) square.end_run();
+  };
   for_packets<P::lanes>(
       count,
       [&](index_t i, index_t k) {
         ahead(i, k);
-        const P t = bounded((P::load(x + i) - reference_lanes) * scale_lanes);
-        const P e = exponential<A>::power(t);
-        if constexpr (Keep || spread) e.store(stored + i);
-        if constexpr (spread) t.store(distances + i);
-        sum.add(k, e);
-        first.add_product(k, e, t);
-        if constexpr (squares) square.add_product(k, e, e);
+        add(P::load(x + i), stored + i, i, k);
         beside(i, k);
       },
-      [&] {
-        sum.end_run();
-        first.end_run();
-        if constexpr (squares) square.end_run();
-      });
+      end_run);
+  if (last != nullptr) {
+    add(P::load(last->values), last->values, count * P::lanes, 0);
+    end_run();
+  }
 
   block_sums<Set> r{sum.total(), first.total()};
   if constexpr (squares) r.squares = square.total();
   if constexpr (spread) {
     const P mean = P::all(r.sum > 0 ? static_cast<A>(r.first / r.sum) : A{0});
     packet_sum<A> deviation;
+    const auto add_square = [&](const A* e, index_t at, index_t k) {
+      const P d = P::load(distances + at) - mean;
+      deviation.add_product(k, P::load(e) * d, d);
+    };
     for_packets<P::lanes>(
-        count,
-        [&](index_t i, index_t k) {
-          const P d = P::load(distances + i) - mean;
-          deviation.add_product(k, P::load(stored + i) * d, d);
-        },
+        count, [&](index_t i, index_t k) { add_square(stored + i, i, k); },
         [&] { deviation.end_run(); });
+    if (last != nullptr) {
+      add_square(last->values, count * P::lanes, 0);
+      deviation.end_run();
+    }
     r.spread = deviation.total();
   }
   return r;

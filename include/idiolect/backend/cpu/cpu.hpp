@@ -6,6 +6,10 @@
 // instruction set of the translation unit that includes it: compile with -march=native, -mavx2
 // -mfma or what your machines have, and the same in every unit of a program that calls it.
 
+#include <concepts>
+#include <cstddef>
+#include <span>
+
 #include <idiolect/backend/cpu/fold.hpp>
 #include <idiolect/backend/cpu/gradient.hpp>
 #include <idiolect/backend/cpu/pass.hpp>
@@ -32,6 +36,24 @@ struct cpu {
     const detail::fold_scale<accumulator_t<T>> scale(inverse_temperature);
     detail::no_writer nothing;
     return detail::fold_row<Set, false>(row, n, scale, {}, nothing);
+  }
+
+  /// Rows of n logits that are folded together.
+  [[nodiscard]] static index_t batch_rows(index_t n) { return detail::short_rows(n); }
+
+  template <moments Set, logit_scalar T>
+  void fold_batch(std::span<const T* const> rows, index_t n, double inverse_temperature,
+                  row_state<double, Set>* states) const {
+    const detail::fold_scale<accumulator_t<T>> scale(inverse_temperature);
+    if constexpr (std::same_as<T, accumulator_t<T>>) {
+      if (n <= detail::block_size<T>) {
+        return detail::fold_short_rows<Set, false>(rows, n, scale, nullptr, states);
+      }
+    }
+    detail::no_writer nothing;
+    for (std::size_t k = 0; k < rows.size(); ++k) {
+      states[k] = detail::fold_row<Set, false>(rows[k], n, scale, {}, nothing);
+    }
   }
 
   template <logit_scalar T, logit_scalar G>

@@ -12,6 +12,7 @@
 #include <cmath>
 #include <concepts>
 #include <limits>
+#include <span>
 #include <type_traits>
 
 #include <idiolect/backend/cpu/block.hpp>
@@ -19,6 +20,7 @@
 #include <idiolect/backend/cpu/tuning.hpp>
 #include <idiolect/core/scalar.hpp>
 #include <idiolect/core/types.hpp>
+#include <idiolect/stats/fold.hpp>
 #include <idiolect/stats/row_state.hpp>
 
 namespace idiolect::detail {
@@ -45,6 +47,11 @@ class running_sums {
 
   /// The largest logit so far; -inf before the first that is not masked.
   [[nodiscard]] A reference() const { return reference_; }
+
+  /// The same for arithmetic: masked so far, any finite number does.
+  [[nodiscard]] A finite_reference() const {
+    return reference_ == -std::numeric_limits<A>::infinity() ? A{0} : reference_;
+  }
 
   /// A block with this maximum comes next. NaN becomes the reference, and then all sums.
   void raise(A largest) {
@@ -115,9 +122,24 @@ struct kept_row {
   A* references = nullptr;
 };
 
+/// The sums of n values, at most a block, with nothing taken along.
+template <moments Set, bool Keep, std::floating_point A>
+block_sums<Set> fold_part(const A* x, index_t n, A reference, A scale, A* kept) {
+  constexpr index_t lanes = packet<A>::lanes;
+  const auto nothing = [](index_t, index_t) {};
+  if (n % lanes == 0) {
+    return fold_block<Set, Keep>(x, n / lanes, reference, scale, kept, nullptr, nothing, nothing);
+  }
+  last_packet<A> last(x, n);
+  const auto sums = fold_block<Set, Keep>(x, n / lanes, reference, scale, kept, &last, nothing,
+                                          nothing);
+  if constexpr (Keep) std::copy_n(last.values, n - last.at, kept + last.at);
+  return sums;
+}
+
 /// State of a row of n logits divided by the temperature. With `Keep` the exponentials go to `kept`,
-/// which may be the row itself. `writer` writes another row of n, block by block. O(n); at most
-/// three blocks on the stack.
+/// which may be the row itself. `writer` writes another row of n, block by block. O(n); a few blocks
+/// on the stack.
 template <moments Set, bool Keep, logit_scalar T, class Writer>
 row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumulator_t<T>>& scale,
                                 kept_row<accumulator_t<T>> kept, Writer& writer) {
@@ -135,7 +157,7 @@ row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumu
   if constexpr (direct) {
     largest = block_max(row, std::min(size, n));
   } else {
-    widen_padded(row, std::min(size, n), widened[0]);
+    widen(row, std::min(size, n), widened[0]);
     largest = block_max(widened[0], std::min(size, n));
   }
   for (index_t i = 0, block = 0; i < n; i += size, ++block) {
@@ -144,10 +166,8 @@ row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumu
       sums = running_sums<Set, A>(scale);
     }
     sums.raise(largest);
-    const A reference = sums.reference();
-    // Masked so far: any finite reference does.
-    const A finite = reference == -std::numeric_limits<A>::infinity() ? A{0} : reference;
-    if constexpr (Keep) kept.references[block] = reference;
+    const A finite = sums.finite_reference();
+    if constexpr (Keep) kept.references[block] = sums.reference();
     A* const out = Keep ? kept.exponentials + i : nullptr;
 
     if (i + 2 * size <= n) {  // a whole block, and another to look at
@@ -164,6 +184,7 @@ row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumu
       const auto beside = writer.begin(block);
       sums.add(fold_block<Set, Keep>(
           x, std::integral_constant<index_t, size / P::lanes>{}, finite, scale.per_logit, out,
+          nullptr,
           [&](index_t k, index_t turn) {
             prefetch(reinterpret_cast<const char*>(next + k) + prefetch_bytes);
             const P z = load_packet(next + k);
@@ -176,27 +197,11 @@ row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumu
       continue;
     }
 
-    const auto alone = [&](const A* x, index_t count, A* to) {
-      sums.add(fold_block<Set, Keep>(
-          x, (count + P::lanes - 1) / P::lanes, finite, scale.per_logit, to,
-          [](index_t, index_t) {}, [](index_t, index_t) {}));
-    };
     const index_t count = std::min(size, n - i);
-    if (direct && count % P::lanes == 0) {
-      if constexpr (direct) alone(row + i, count, out);
+    if constexpr (direct) {
+      sums.add(fold_part<Set, Keep>(row + i, count, finite, scale.per_logit, out));
     } else {
-      A* x = widened[block % 2];
-      alignas(64) A padded[direct ? size : 1];
-      if constexpr (direct) {
-        x = padded;
-        widen_padded(row + i, count, padded);
-      }
-      if constexpr (Keep) {
-        alone(x, count, x);
-        std::copy_n(x, count, out);
-      } else {
-        alone(x, count, nullptr);
-      }
+      sums.add(fold_part<Set, Keep>(widened[block % 2], count, finite, scale.per_logit, out));
     }
     writer.write(block);
     const index_t rest = std::min(size, n - i - count);
@@ -204,12 +209,36 @@ row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumu
       if constexpr (direct) {
         largest = block_max(row + i + count, rest);
       } else {
-        widen_padded(row + i + count, rest, widened[(block + 1) % 2]);
+        widen(row + i + count, rest, widened[(block + 1) % 2]);
         largest = block_max(widened[(block + 1) % 2], rest);
       }
     }
   }
   return merge(state, sums.state());
+}
+
+/// How many rows of n logits are folded together.
+[[nodiscard]] inline index_t short_rows(index_t n) {
+  return std::clamp<index_t>(n > 0 ? batch_size / n : 1, 1, max_batch);
+}
+
+/// States of a few rows of n logits, at most a block: the maxima of all, then the sums of all, so that
+/// one row's last steps, which wait for each other, run beside the next row's. The same bits as
+/// fold_row's.
+template <moments Set, bool Keep, std::floating_point A>
+void fold_short_rows(std::span<const A* const> rows, index_t n, const fold_scale<A>& scale,
+                     const std::type_identity_t<kept_row<A>>* kept,
+                     row_state<double, Set>* states) {
+  A largest[max_batch];
+  for (std::size_t k = 0; k < rows.size(); ++k) largest[k] = block_max(rows[k], n);
+  for (std::size_t k = 0; k < rows.size(); ++k) {
+    running_sums<Set, A> sums(scale);
+    sums.raise(largest[k]);
+    if constexpr (Keep) kept[k].references[0] = sums.reference();
+    sums.add(fold_part<Set, Keep>(rows[k], n, sums.finite_reference(), scale.per_logit,
+                                  Keep ? kept[k].exponentials : nullptr));
+    states[k] = sums.state();
+  }
 }
 
 }  // namespace idiolect::detail

@@ -181,8 +181,8 @@ void span_row(const T* row, G* gradient, index_t n, const row_span<double>& r, b
     accumulate ? add_packet(gradient + i, dz) : store_packet(gradient + i, dz);
   }
   if (i < n) {
-    A lane[P::lanes];
-    widen_padded(row + i, n - i, lane);
+    A lane[P::lanes] = {};
+    widen(row + i, n - i, lane);
     one_packet(P::load(lane)).store(lane);
     for (index_t k = 0; i + k < n; ++k) write_scalar(gradient[i + k], lane[k], accumulate);
   }

@@ -9,7 +9,7 @@
 //                the gradient stays in the caches. No memory but 1/2048 of a row.
 //   streamed     in scratch rows, two for each thread at work; the gradient of row i - 1 is streamed
 //                past the caches while row i is folded.
-//   scratch      in one scratch row for each thread: gradients in another type, or accumulated.
+//   scratch      in a scratch row for each thread: gradients in another type, or accumulated.
 
 #include <algorithm>
 #include <concepts>
@@ -17,6 +17,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -97,12 +98,17 @@ class gradient_pass {
                      logits.cols() > segment_size),
         blocks_(logits.cols() / block_size<A> + 1 + packet<A>::lanes),
         keeping_(choose()),
-        pool_(keeping_ == keeping::in_gradient ? blocks_
+        pool_(keeping_ == keeping::in_gradient ? batch() * blocks_
               : keeping_ == keeping::streamed  ? 2 * (row_size() + blocks_)
-                                               : row_size() + blocks_) {}
+                                               : batch() * (row_size() + blocks_)) {}
 
   /// Whether the executor's threads share each row: rows are then taken one by one.
   [[nodiscard]] bool shares_rows() const { return shares_rows_; }
+
+  /// How many rows fold() takes at once.
+  [[nodiscard]] index_t batch() const {
+    return keeping_ == keeping::streamed ? 1 : short_rows(logits_.cols());
+  }
 
   /// Folds rows in order, writes their gradients, at the latest in finish(). One thread's.
   [[nodiscard]] worker start() { return worker(*this); }
@@ -137,46 +143,40 @@ class gradient_pass<Set, T, G, Executor>::worker {
   worker& operator=(const worker&) = delete;
   ~worker() { pass_.pool_.put_back(std::move(memory_)); }
 
-  [[nodiscard]] row_state<double, Set> fold(index_t i) {
-    kept_ = place(i);
-    const T* const row = pass_.logits_.row(i);
+  void fold(std::span<const index_t> rows, row_state<double, Set>* states) {
     const index_t n = pass_.logits_.cols();
-    no_writer nothing;
-    if (pass_.shares_rows_) {
-      return fold_segments<Set>(
-          pass_.executor_, n, segment_size, [&](index_t first, index_t count) {
-            const kept_row<A> part{kept_.exponentials + first,
-                                   kept_.references + first / block_size<A>};
-            return fold_row<Set, true>(row + first, count, pass_.scale_, part, nothing);
-          });
-    }
-    if constexpr (std::same_as<A, G>) {
-      if (pending_) {
-        pending_ = false;
-        return fold_row<Set, true>(row, n, pass_.scale_, kept_, streaming_);
+    rows_ = rows;
+    for (std::size_t k = 0; k < rows.size(); ++k) kept_[k] = place(rows[k], k);
+    if constexpr (std::same_as<T, A>) {
+      if (n <= block_size<A> && !pending_) {
+        const A* pointers[max_batch];
+        for (std::size_t k = 0; k < rows.size(); ++k) pointers[k] = pass_.logits_.row(rows[k]);
+        return fold_short_rows<Set, true>(std::span<const A* const>(pointers, rows.size()), n,
+                                          pass_.scale_, kept_, states);
       }
     }
-    return fold_row<Set, true>(row, n, pass_.scale_, kept_, nothing);
+    for (std::size_t k = 0; k < rows.size(); ++k) states[k] = fold_one(rows[k], kept_[k]);
   }
 
-  /// Of the row that was folded last; finite, and without a part in p (log p + H).
-  void write(index_t i, const row_span<double>& r) {
+  /// The gradient of a finite row, the k-th of the last fold(), for a loss without a part in
+  /// p (log p + H).
+  void write(std::size_t k, const row_span<double>& r) {
     const index_t n = pass_.logits_.cols();
-    G* const gradient = pass_.gradient_.row(i);
+    G* const gradient = pass_.gradient_.row(rows_[k]);
     if constexpr (std::same_as<A, G>) {
       if (pass_.keeping_ == keeping::streamed) {
-        streaming_ = {kept_, gradient, n, r, pass_.scale_, false};
+        streaming_ = {kept_[k], gradient, n, r, pass_.scale_, false};
         pending_ = true;
         return;
       }
     }
-    const gradient_writer<A, G, false> writer(kept_, gradient, n, r, pass_.scale_,
+    const gradient_writer<A, G, false> writer(kept_[k], gradient, n, r, pass_.scale_,
                                               pass_.accumulate_);
     if (!pass_.shares_rows_) return writer.write_all();
     constexpr index_t piece = segment_size / block_size<A>;
     const index_t blocks = (n + block_size<A> - 1) / block_size<A>;
-    pass_.executor_.bulk((blocks + piece - 1) / piece, [&](index_t k) {
-      writer.write(k * piece, std::min(blocks, (k + 1) * piece));
+    pass_.executor_.bulk((blocks + piece - 1) / piece, [&](index_t j) {
+      writer.write(j * piece, std::min(blocks, (j + 1) * piece));
     });
   }
 
@@ -188,28 +188,48 @@ class gradient_pass<Set, T, G, Executor>::worker {
   }
 
  private:
-  [[nodiscard]] kept_row<A> place(index_t i) {
+  [[nodiscard]] row_state<double, Set> fold_one(index_t i, kept_row<A> kept) {
+    const T* const row = pass_.logits_.row(i);
+    const index_t n = pass_.logits_.cols();
+    no_writer nothing;
+    if (pass_.shares_rows_) {
+      return fold_segments<Set>(
+          pass_.executor_, n, segment_size, [&](index_t first, index_t count) {
+            const kept_row<A> part{kept.exponentials + first,
+                                   kept.references + first / block_size<A>};
+            return fold_row<Set, true>(row + first, count, pass_.scale_, part, nothing);
+          });
+    }
+    if constexpr (std::same_as<A, G>) {
+      if (pending_) {
+        pending_ = false;
+        return fold_row<Set, true>(row, n, pass_.scale_, kept, streaming_);
+      }
+    }
+    return fold_row<Set, true>(row, n, pass_.scale_, kept, nothing);
+  }
+
+  // Where row i, the k-th of its batch, keeps its exponentials and references.
+  [[nodiscard]] kept_row<A> place(index_t i, std::size_t k) {
     A* const memory = memory_.data();
     const index_t row = pass_.row_size();
-    switch (pass_.keeping_) {
-      case keeping::in_gradient:
-        if constexpr (std::same_as<A, G>) return {pass_.gradient_.row(i), memory};
-        break;
-      case keeping::streamed: {
-        odd_ = !odd_;
-        A* const half = memory + (odd_ ? row + pass_.blocks_ : 0);
-        return {half, half + row};
+    const auto slot = static_cast<index_t>(k);
+    if constexpr (std::same_as<A, G>) {
+      if (pass_.keeping_ == keeping::in_gradient) {
+        return {pass_.gradient_.row(i), memory + slot * pass_.blocks_};
       }
-      case keeping::scratch:
-        break;
     }
-    return {memory, memory + row};
+    odd_ = !odd_;  // streamed rows take turns
+    const index_t half = pass_.keeping_ == keeping::streamed ? index_t{odd_} : slot;
+    A* const start = memory + half * (row + pass_.blocks_);
+    return {start, start + row};
   }
 
   struct nothing {};
   gradient_pass& pass_;
   scratch_memory<A> memory_;
-  kept_row<A> kept_;
+  std::span<const index_t> rows_;
+  kept_row<A> kept_[max_batch];
   [[no_unique_address]] std::conditional_t<std::same_as<A, G>, gradient_writer<A, A, true>, nothing>
       streaming_;
   bool pending_ = false;

@@ -24,6 +24,9 @@ inline constexpr index_t block_runs = 4;
 /// between a few threads.
 inline constexpr index_t segment_size = 32768;
 
+/// Logits of short rows that are folded together: 20% of 2048 x 512, statistics and gradient.
+inline constexpr index_t batch_size = 4096;
+
 /// Bytes that are prefetched ahead of the pass over the logits: 25% (none), 20% (4 KiB).
 inline constexpr std::size_t prefetch_bytes = 12 * 1024;
 
