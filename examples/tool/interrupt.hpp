@@ -6,12 +6,14 @@
 // loops ask between two pieces of work; a second signal ends the process at once.
 
 #include <csignal>
+#include <string>
 
 namespace tool {
 
 /// Somebody asked the process to stop.
 struct interrupted {
   int signal;  ///< the exit code is 128 + signal, as a shell expects
+  std::string left = "no output was written";  ///< what there is of the work
 };
 
 namespace detail {
@@ -30,7 +32,8 @@ inline void watch_for_interrupts() {
 
 /// Raises `interrupted` if a signal has come.
 inline void check_interrupt() {
-  if (detail::caught_signal != 0) throw interrupted{static_cast<int>(detail::caught_signal)};
+  if (detail::caught_signal != 0)
+    throw interrupted{.signal = static_cast<int>(detail::caught_signal)};
 }
 
 }  // namespace tool

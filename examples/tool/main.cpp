@@ -59,7 +59,7 @@ int run(const tool::command& command) {
   } catch (const tool::usage_error& e) {
     return failed(tool::exit_usage, e.what());
   } catch (const tool::interrupted& e) {
-    return failed(128 + e.signal, "stopped by a signal; no output was written");
+    return failed(128 + e.signal, "stopped by a signal; " + e.left);
   } catch (const idiolect::error& e) {
     return failed(tool::exit_failure, tool::message_of(e));
   } catch (const std::bad_alloc&) {

@@ -5,6 +5,7 @@
 // Options that several commands have.
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <optional>
@@ -36,17 +37,21 @@ inline void require_range(const std::string& option, double value, double low, d
                     CLI::detail::to_string(value));
 }
 
-/// `--seed`, a number from 0 up. (CLI11 would read -1 as the largest number.)
+/// `--seed`, any number of 64 bits. (CLI11 would read -1, and all that is too large, as the
+/// largest.)
 inline void add_seed(CLI::App& app, std::uint64_t& seed, const std::string& what,
                      const std::string& group) {
-  app.add_option_function<index_t>(
+  app.add_option_function<std::string>(
          "--seed",
-         [&seed](const index_t& given) {
-           require_usage(given >= 0,
-                         "--seed: expected a number from 0 up, found " + std::to_string(given));
-           seed = static_cast<std::uint64_t>(given);
+         [&seed](const std::string& typed) {
+           const char* const end = typed.data() + typed.size();
+           const auto read = std::from_chars(typed.data(), end, seed);
+           require_usage(read.ec == std::errc() && read.ptr == end,
+                         "--seed: expected a whole number from 0 to 18446744073709551615, found '" +
+                             printable(typed) + "'");
          },
          what + " (default 0)")
+      ->type_name("UINT")
       ->group(group);
 }
 

@@ -11,6 +11,7 @@
 
 #include "tool/errors.hpp"
 #include "tool/files.hpp"
+#include "tool/json_lines.hpp"
 #include "tool/text.hpp"
 
 namespace tool {
@@ -19,24 +20,15 @@ namespace {
 
 using json = nlohmann::json;
 
-/// One line of a file and its number.
+/// One line of a file and its place.
 struct numbered_line {
   std::string_view text;
   std::string where;
 };
 
-std::string place(const std::string& path, std::size_t line) {
-  return (path == "-" ? "standard input" : path) + ":" + std::to_string(line);
-}
-
-/// Calls f(line, number) for every line, without its line break.
-template <class F>
-void for_each_line(std::string_view text, F&& f) {
-  for (std::size_t number = 1; !text.empty(); ++number) {
-    const auto end = text.find('\n');
-    f(text.substr(0, end), number);
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-  }
+json object_on(const numbered_line& line) {
+  return parse_object(line.text, line.where, R"({"text": "..."})",
+                      " (plain text is read with --format text)");
 }
 
 /// Parts of a text between separators, or between blank lines, with the lines they begin at.
@@ -79,38 +71,6 @@ std::vector<record> split_text(std::string_view text, const std::string& path, c
   }
 }
 
-/// What is wrong with a line of JSON, without the parser's own prefix.
-std::string parser_message(const std::exception& e) {
-  const std::string_view text = e.what();
-  const auto end = text.find("] ");
-  return printable(end == std::string_view::npos ? text : text.substr(end + 2));
-}
-
-json parse_object(const numbered_line& line) {
-  json object;
-  try {
-    object = json::parse(line.text);
-  } catch (const json::exception& e) {
-    fail(line.where, "expected a JSON object on this line, found no valid JSON: " +
-                         parser_message(e) + " (plain text is read with --format text)");
-  }
-  if (!object.is_object()) {
-    fail(line.where, std::string("expected a JSON object such as {\"text\": \"...\"}, found ") +
-                         object.type_name());
-  }
-  return object;
-}
-
-/// A field that is text. Raises input_error for another type.
-const std::string& text_field(const json& object, const char* name, const std::string& where) {
-  const json& value = object.at(name);
-  if (!value.is_string()) {
-    fail(where,
-         std::string("expected \"") + name + "\" to be a string, found " + value.type_name());
-  }
-  return value.get_ref<const std::string&>();
-}
-
 std::vector<token_id> token_field(const json& value, const std::string& where) {
   if (!value.is_array()) {
     fail(where, std::string("expected \"tokens\" to be an array of token ids, found ") +
@@ -136,7 +96,7 @@ std::vector<token_id> token_field(const json& value, const std::string& where) {
 }
 
 record parse_record(const numbered_line& line, const reading& how) {
-  const json object = parse_object(line);
+  const json object = object_on(line);
   const std::string& where = line.where;
   record r;
   r.where = where;
@@ -186,7 +146,7 @@ record parse_record(const numbered_line& line, const reading& how) {
 }
 
 record parse_prompt(const numbered_line& line, const reading& how) {
-  const json object = parse_object(line);
+  const json object = object_on(line);
   record r;
   r.where = line.where;
   if (object.contains("prompt")) {

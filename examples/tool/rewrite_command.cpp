@@ -65,9 +65,16 @@ void rewrite_rest(const rewrite_command_options& o, const loaded_model& m, const
   idiolect::rewrite_options how;
   how.rollouts = o.rollouts;
   how.tries = o.tries;
-  how.rollout_sampler = {.temperature = o.rollout_temperature, .top_p = o.rollout_top_p};
+  how.rollout_sampler = {.temperature = o.rollout_temperature,
+                         .top_k = o.rollout_top_k,
+                         .top_p = o.rollout_top_p,
+                         .min_p = o.rollout_min_p};
   how.first_record = lines.found().size();
+  how.accept_cut = o.accept_cut;
+  if (o.verifier->starts_with("command:")) how.verified_at_once = o.verifier_parallel.value_or(4);
   how.decoder.parallel = o.parallel;
+  how.decoder.defer_student = o.defer_student;
+  if (o.max_lag) how.decoder.max_lag = *o.max_lag;
   how.decoder.cancelled = [] { return detail::caught_signal != 0; };
   how.reference_score = idiolect::reference_scorer(idiolect::cpu{}, scorer);
 
@@ -99,10 +106,9 @@ void run(rewrite_command_options o) {
   require_usage(
       o.out != "-" && o.rejected != "-",
       "--out and --rejected: expected files; a run that is interrupted goes on from them");
-  require_distinct({{"--out", o.out}, {"--rejected", o.rejected}, {"--json", o.json}},
-                   {{"--in", o.in},
-                    {"--model", o.model.model},
-                    {"--tokenizer", o.model.tokenizer}});
+  require_distinct(
+      {{"--out", o.out}, {"--rejected", o.rejected}, {"--json", o.json}},
+      {{"--in", o.in}, {"--model", o.model.model}, {"--tokenizer", o.model.tokenizer}});
   const loaded_model m = load(o.model);
   complete(o, m);
   const prompting prompts = prompting_of(o);
@@ -133,12 +139,18 @@ void run(rewrite_command_options o) {
               << counted(totals.records(), "record") << " of " << file.records.size()
               << " are there\n";
   }
+  const auto left = [&] {
+    return std::to_string(totals.records()) + " of " +
+           counted(static_cast<long long>(file.records.size()), "record") +
+           " are finished and kept in " + lines.path() + "; the same command goes on from there";
+  };
   try {
     rewrite_rest(o, m, file, verify, lines, totals);
+  } catch (interrupted& e) {
+    e.left = left();
+    throw;
   } catch (...) {
-    std::cerr << "idiolect: " << counted(totals.records(), "finished record") << " of "
-              << file.records.size() << " are in " << lines.path()
-              << "; the same command goes on from there\n";
+    std::cerr << "idiolect: " << left() << "\n";
     throw;
   }
 
@@ -184,7 +196,9 @@ command add_rewrite(CLI::App& tool) {
       "--in` "
       "take it.\n\nInterrupted, or killed, the same command goes on where it stopped "
       "(OUT.unfinished) "
-      "and ends with the\nsame bytes. --parallel and --threads change nothing but the time.\n\n"
+      "and ends with the\nsame bytes. --parallel, --threads, --defer-student and "
+      "--verifier-parallel "
+      "change nothing but the time.\n\n"
       "  hinted decoding      idiolect rewrite --in qa.jsonl --out own.jsonl\n"
       "  CoT completion       ... --hint answer\n"
       "  self-distillation    ... --beta 0 --rollouts 0 --tries 1\n"
@@ -254,6 +268,11 @@ command add_rewrite(CLI::App& tool) {
          "--verifier-timeout", o->verifier_timeout,
          "seconds after which the program is killed and the answer not accepted (default 10)")
       ->group(group);
+  add_optional(
+      app, "--verifier-parallel", o->verifier_parallel,
+      "programs that run at once, beside the model (default 4; 0: one, and the model waits)")
+      ->type_name("N")
+      ->group(group);
 
   group = "Decoding";
   app.add_option("--schedule", o->schedule, "of the student's share, lambda (default linear)")
@@ -274,8 +293,37 @@ command add_rewrite(CLI::App& tool) {
       ->group(group);
   app.add_option("--tries", o->tries, "tries with the hint, then (default 3)")->group(group);
   add_seed(app, o->seed, "of all draws", group);
+  app.add_option("--first-token", o->first_token,
+                 "who chooses the first token: the `teacher` alone (default) or the `schedule`")
+      ->check(CLI::IsMember({"teacher", "schedule"}))
+      ->type_name("teacher|schedule")
+      ->group(group);
+  add_optional(app, "--entropy-vocab", o->entropy_vocab,
+               "the schedule divides the teacher's entropy by the logarithm of N (default: the "
+               "model's own vocabulary; the authors' padded one has 151936)")
+      ->type_name("N")
+      ->group(group);
   app.add_option("--max-tokens", o->max_tokens, "of an answer (default 512)")->group(group);
+  app.add_flag("--accept-cut", o->accept_cut,
+               "verify answers too that --max-tokens cut off; they lack an end")
+      ->group(group);
+  app.add_option("--repeat-times", o->repeat_times,
+                 "an answer ends when the same run of tokens comes the Nth time (default 5; 0: "
+                 "never)")
+      ->type_name("N")
+      ->group(group);
+  app.add_option("--repeat-length", o->repeat_length, "tokens of such a run (default 30)")
+      ->type_name("N")
+      ->group(group);
   app.add_option("--parallel", o->parallel, "records in the model at once (default 32)")
+      ->group(group);
+  app.add_flag("--defer-student", o->defer_student,
+               "leave the student out while the teacher leads alone (lambda 0) and let it catch up "
+               "in one go: quicker with --schedule piecewise or --beta 0, the same result")
+      ->group(group);
+  add_optional(app, "--max-lag", o->max_lag,
+               "tokens that a deferred student may be behind (default 32)")
+      ->type_name("N")
       ->group(group);
   app.add_option("--temperature", o->temperature, "with the hint; 0 is greedy (default 0.3)")
       ->group(group);
@@ -289,6 +337,10 @@ command add_rewrite(CLI::App& tool) {
                  "of the student alone (default 1: the model itself)")
       ->group(group);
   app.add_option("--rollout-top-p", o->rollout_top_p, "of the student alone (default 1)")
+      ->group(group);
+  app.add_option("--rollout-top-k", o->rollout_top_k, "of the student alone (default 0: all)")
+      ->group(group);
+  app.add_option("--rollout-min-p", o->rollout_min_p, "of the student alone (default 0)")
       ->group(group);
   return [o] { run(*o); };
 }

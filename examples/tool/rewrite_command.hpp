@@ -32,6 +32,8 @@ struct rewrite_command_options {
   index_t show = 0;
   bool trace = false;
   index_t parallel = 32;
+  bool defer_student = false;
+  std::optional<index_t> max_lag;
 
   // Those whose absence means something are optional until `complete`.
   std::optional<std::string> delimiter;
@@ -44,6 +46,7 @@ struct rewrite_command_options {
   std::optional<std::string> verifier;
   std::vector<std::string> verifier_arguments;
   double verifier_timeout = 10;  ///< seconds
+  std::optional<index_t> verifier_parallel;
 
   std::string schedule = "linear";
   std::optional<double> beta;
@@ -62,7 +65,14 @@ struct rewrite_command_options {
   bool temperature_first = false;
   double rollout_temperature = 1;
   double rollout_top_p = 1;
+  index_t rollout_top_k = 0;
+  double rollout_min_p = 0;
+  std::string first_token = "teacher";
+  std::optional<index_t> entropy_vocab;
   index_t max_tokens = 512;
+  bool accept_cut = false;
+  index_t repeat_length = idiolect::repetition_options{}.length;
+  index_t repeat_times = idiolect::repetition_options{}.times;
 };
 
 /// Says whether a text is an acceptable answer.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <utility>
@@ -66,10 +67,13 @@ void complete(rewrite_command_options& o, const loaded_model& m) {
     require_usage(!given || used,
                   std::string(option) + " has no meaning for --schedule " + o.schedule);
   };
+  belongs("--beta", o.beta, o.schedule == "linear" || o.schedule == "sigmoid");
   belongs("--centre", o.centre, o.schedule == "sigmoid");
   belongs("--low", o.low, o.schedule == "piecewise");
   belongs("--high", o.high, o.schedule == "piecewise");
   belongs("--lambda", o.lambda, o.schedule == "constant");
+  require_usage(!o.max_lag || o.defer_student, "--max-lag belongs to --defer-student");
+  if (o.max_lag) require_range("--max-lag", static_cast<double>(*o.max_lag), 1, 1e9);
   if (!o.delimiter) o.delimiter = world ? ">" : "";
   if (!o.prompt_template) o.prompt_template = "{question}\n";
   if (!o.hint_template) {
@@ -133,7 +137,11 @@ idiolect::hinted_options policy_of(const rewrite_command_options& o, const loade
   require_range("--rollout-temperature", o.rollout_temperature, 0, 1e6);
   require_usage(o.rollout_top_p > 0 && o.rollout_top_p <= 1,
                 "--rollout-top-p: expected a number above 0, at most 1");
+  require_range("--rollout-top-k", static_cast<double>(o.rollout_top_k), 0, 1e9);
+  require_range("--rollout-min-p", o.rollout_min_p, 0, 1);
   require_range("--max-tokens", static_cast<double>(o.max_tokens), 1, 1e9);
+  require_range("--repeat-length", static_cast<double>(o.repeat_length), 1, 1e9);
+  require_range("--repeat-times", static_cast<double>(o.repeat_times), 0, 1e9);
   idiolect::hinted_options policy;
   policy.sampler = {.temperature = o.temperature,
                     .top_k = o.top_k,
@@ -146,6 +154,13 @@ idiolect::hinted_options policy_of(const rewrite_command_options& o, const loade
   if (m.tokenizer.has_byte_pieces() && m.end == tiny_llama::begin_token) {
     policy.end_tokens.push_back(tiny_llama::end_token);
   }
+  policy.teacher_first_token = o.first_token == "teacher";
+  if (o.entropy_vocab) {
+    const auto n = static_cast<double>(*o.entropy_vocab);
+    require_range("--entropy-vocab", n, 2, 1e15);
+    policy.entropy_norm = std::log(n);
+  }
+  policy.repetition = {.length = o.repeat_length, .times = o.repeat_times};
   policy.max_tokens = o.max_tokens;
   policy.seed = o.seed;
   return policy;
@@ -158,6 +173,8 @@ any_verifier verifier_of(const rewrite_command_options& o) {
   const std::string delimiter = unescape(*o.delimiter);
   require_usage(o.verifier_arguments.empty() || kind == "command",
                 "--verifier-arg belongs to --verifier command:PROGRAM");
+  require_usage(!o.verifier_parallel || kind == "command",
+                "--verifier-parallel belongs to --verifier command:PROGRAM");
   if (kind == "regex") {
     require_usage(!rest.empty(), "--verifier regex:PATTERN: expected a pattern after the colon");
     return named("--verifier regex", [&] { return by_reference(idiolect::regex_verifier(rest)); });
@@ -165,11 +182,14 @@ any_verifier verifier_of(const rewrite_command_options& o) {
   if (kind == "command") {
     require_usage(!rest.empty(), "--verifier command:PROGRAM: expected a program after the colon");
     require_range("--verifier-timeout", o.verifier_timeout, 0.001, 1e6);
+    require_range("--verifier-parallel", static_cast<double>(o.verifier_parallel.value_or(0)), 0,
+                  1024);
     std::vector<std::string> words = {rest};
     words.insert(words.end(), o.verifier_arguments.begin(), o.verifier_arguments.end());
-    return by_reference(idiolect::command_verifier(
-        std::move(words), json_payload{},
-        std::chrono::milliseconds(static_cast<long>(1000 * o.verifier_timeout))));
+    const std::chrono::milliseconds timeout(static_cast<long>(1000 * o.verifier_timeout));
+    return named("--verifier command", [&] {
+      return by_reference(idiolect::command_verifier(std::move(words), json_payload{}, timeout));
+    });
   }
   require_usage(rest.empty(), "--verifier " + kind + ": expected nothing after the colon");
   if (kind == "answer") {
@@ -227,7 +247,14 @@ std::string header_of(const rewrite_command_options& o, const loaded_model& m,
       {"--temperature-first", o.temperature_first},
       {"--rollout-temperature", o.rollout_temperature},
       {"--rollout-top-p", o.rollout_top_p},
+      {"--rollout-top-k", o.rollout_top_k},
+      {"--rollout-min-p", o.rollout_min_p},
+      {"--first-token", o.first_token},
+      {"--entropy-vocab", o.entropy_vocab.value_or(m.weights.shape().vocab_size)},
       {"--max-tokens", o.max_tokens},
+      {"--accept-cut", o.accept_cut},
+      {"--repeat-length", o.repeat_length},
+      {"--repeat-times", o.repeat_times},
       {"--trace", o.trace}};
   return dump(h);
 }

@@ -11,6 +11,7 @@
 
 #include "tool/errors.hpp"
 #include "tool/files.hpp"
+#include "tool/json_lines.hpp"
 #include "tool/sequences.hpp"
 #include "tool/text.hpp"
 
@@ -20,44 +21,18 @@ namespace {
 
 using json = nlohmann::json;
 
-std::string parser_message(const std::exception& e) {
-  const std::string_view text = e.what();
-  const auto end = text.find("] ");
-  return printable(end == std::string_view::npos ? text : text.substr(end + 2));
-}
-
-json parse_object(std::string_view line, const std::string& where) {
-  json object;
-  try {
-    object = json::parse(line);
-  } catch (const json::exception& e) {
-    fail(where, "expected a JSON object, found no valid JSON: " + parser_message(e));
-  }
-  if (!object.is_object()) {
-    fail(where, std::string("expected a JSON object such as {\"question\": \"...\", \"answer\": "
-                            "\"...\"}, found ") +
-                    object.type_name());
-  }
-  return object;
-}
-
 /// The first of two names that the record has, as text that is not empty.
-std::string text_field(const json& object, const char* name, const char* other,
-                       const std::string& where) {
-  auto found = object.find(name);
-  if (found == object.end()) found = object.find(name = other);
-  if (found == object.end()) {
+std::string text_of(const json& object, const char* name, const char* other,
+                    const std::string& where) {
+  const char* const found = object.contains(name) ? name : other;
+  if (!object.contains(found)) {
     fail(where,
          "expected \"question\" and \"answer\" (or \"prompt\" and \"completion\"), found no \"" +
-             std::string(other[0] == 'p' ? "question" : "answer") + "\"");
+             std::string(name) + "\"");
   }
-  if (!found->is_string()) {
-    fail(where,
-         std::string("expected \"") + name + "\" to be a string, found " + found->type_name());
-  }
-  auto text = found->get<std::string>();
+  std::string text = text_field(object, found, where);
   if (stripped(text).empty())
-    fail(where, std::string("expected a text in \"") + name + "\", found an empty one");
+    fail(where, std::string("expected a text in \"") + found + "\", found an empty one");
   return text;
 }
 
@@ -71,10 +46,10 @@ void check_length(const std::vector<token_id>& prompt, const char* what, index_t
 
 source_record parse(std::string_view line, const std::string& where, const loaded_model& m,
                     const prompting& how) {
-  const json object = parse_object(line, where);
+  const json object = parse_object(line, where, R"({"question": "...", "answer": "..."})");
   source_record r;
-  r.question = text_field(object, "question", "prompt", where);
-  r.answer = text_field(object, "answer", "completion", where);
+  r.question = text_of(object, "question", "prompt", where);
+  r.answer = text_of(object, "answer", "completion", where);
   r.question.resize(r.question.find_last_not_of("\r\n") + 1);
   const std::string& end = m.tokenizer.pieces()[static_cast<std::size_t>(m.end)].bytes;
   if (!m.tokenizer.has_byte_pieces() && r.answer.ends_with(end)) {
@@ -115,21 +90,15 @@ source_file read_source(const std::string& path, const loaded_model& m, const pr
   const std::string content = read_file(path, "questions and answers as JSON Lines");
   source_file file;
   file.fingerprint = fingerprint(content);
-  std::string_view rest = content;
-  for (std::size_t number = 1; !rest.empty(); ++number) {
-    const auto end = std::min(rest.find('\n'), rest.size());
-    const auto line = rest.substr(0, end);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-    if (stripped(line).empty()) continue;
-    const std::string where =
-        (path == "-" ? "standard input" : path) + ":" + std::to_string(number);
+  for_each_line(content, [&](std::string_view line, std::size_t number) {
+    if (stripped(line).empty()) return;
     try {
-      file.records.push_back(parse(line, where, m, how));
+      file.records.push_back(parse(line, place(path, number), m, how));
       file.records.back().line = number;
     } catch (const input_error& e) {
       file.bad.emplace_back(e.what());
     }
-  }
+  });
   return file;
 }
 

@@ -93,12 +93,14 @@ inline arguments operator+(arguments a, const arguments& b) {
   return a;
 }
 
-/// Starts the tool with its output going to files of a folder.
-inline pid_t start(const scratch& folder, const arguments& args) {
 #if !defined(IDIOLECT_TEST_TOOL)
 #define IDIOLECT_TEST_TOOL ""
 #endif
-  std::vector<std::string> words = {IDIOLECT_TEST_TOOL};
+
+/// Starts the tool, or another program, with its output going to files of a folder.
+inline pid_t start(const scratch& folder, const arguments& args,
+                   const std::string& program = IDIOLECT_TEST_TOOL) {
+  std::vector<std::string> words = {program};
   words.insert(words.end(), args.begin(), args.end());
   std::vector<char*> argv;
   for (auto& w : words) argv.push_back(w.data());

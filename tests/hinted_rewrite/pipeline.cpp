@@ -10,13 +10,16 @@
 #include <idiolect/hinted/reference_score.hpp>
 #include <idiolect/hinted/rewrite.hpp>
 
+#include <atomic>
 #include <bit>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "hinted_rewrite/history_lm.hpp"
@@ -222,6 +225,7 @@ TEST_CASE("rewrite equals the obvious way for any number of records in flight") 
           history_lm model(context, streams);
           o.decoder.parallel = parallel;
           o.window = window;
+          o.verified_at_once = streams == 9 ? 3 : window;  // 0, 1, 3 or 5
           std::vector<std::string> lines;
           const auto report = rewrite(
               model, policy, source_of(records), prompts, picky{},
@@ -239,6 +243,75 @@ TEST_CASE("rewrite equals the obvious way for any number of records in flight") 
       }
     }
   }
+}
+
+TEST_CASE("rewrite: verifying beside the decoding") {
+  const auto records = some_records(30);
+  const policy_type policy(cpu{}, letters, linear_lambda{1.2}, policy_options());
+  const auto prompts = make_prompter();
+  rewrite_options o;
+  o.decoder.parallel = 8;
+  std::atomic<int> calls = 0;  // of the model
+  o.decoder.cancelled = [&] {
+    ++calls;
+    std::this_thread::sleep_for(
+        std::chrono::microseconds(300));  // no model is as quick as this one
+    return false;
+  };
+  std::atomic<int> running = 0;
+  std::atomic<int> most = 0;
+  std::atomic<int> overtaken = 0;  // verdicts that the model did not wait for
+  const auto slow = [&](const question_answer& r, std::string_view text) {
+    const int now = ++running;
+    for (int seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
+    }
+    const int before = calls;
+    for (int i = 0; i < 5 && calls == before; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    overtaken += calls != before;
+    --running;
+    return picky{}(r, text);
+  };
+  const auto lines_of = [&](index_t at_once) {
+    o.verified_at_once = at_once;
+    most = overtaken = 0;
+    history_lm model;
+    std::vector<std::string> lines;
+    (void)rewrite(
+        model, policy, source_of(records), prompts, slow,
+        [&](rewritten<question_answer>&& r) { lines.push_back(describe(r)); }, o);
+    CHECK(model.open_streams() == 0);
+    return lines;
+  };
+  const auto waiting = lines_of(0);
+  CHECK(overtaken == 0);
+  CHECK(most == 1);
+  CHECK(lines_of(1) == waiting);
+  CHECK(overtaken > 0);
+  CHECK(most == 1);
+  CHECK(lines_of(4) == waiting);
+  CHECK(overtaken > 0);
+  CHECK(most <= 4);
+
+  // What a verifier raises on its thread reaches the caller, and nobody is left behind.
+  const auto broken = [&](const question_answer& r, std::string_view text) {
+    if (r.question.starts_with("5")) throw std::runtime_error("no verdict");
+    return slow(r, text);
+  };
+  history_lm model;
+  CHECK_THROWS_WITH(rewrite(
+                        model, policy, source_of(records), prompts, broken,
+                        [](rewritten<question_answer>&&) {}, o),
+                    "no verdict");
+  CHECK(running == 0);
+  CHECK(model.open_streams() == 0);
+
+  o.verified_at_once = -1;
+  CHECK_THROWS_AS(rewrite(
+                      model, policy, source_of(records), prompts, picky{},
+                      [](rewritten<question_answer>&&) {}, o),
+                  shape_error);
 }
 
 TEST_CASE("rewrite goes on where another run stopped") {

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -94,7 +95,6 @@ struct workplace {
 
   [[nodiscard]] std::string path(const std::string& name) const { return (folder / name).string(); }
 
-  /// `idiolect rewrite` on this model, writing `out`.
   /// `idiolect rewrite` on this model, writing `out`; `more` is options with their values, and
   /// flags.
   [[nodiscard]] words command(const std::string& out, const words& more = {}) const {
@@ -116,12 +116,11 @@ struct workplace {
                "regex:[0-3]$",
                "--hint-template",
                "H{hint}\\n{question}\\n",
-               "--beta",
-               "1",
                "--max-tokens",
                "60",
                "--threads",
                "1"};
+    if (std::ranges::find(more, "--schedule") == more.end()) w.insert(w.end(), {"--beta", "1"});
     for (std::size_t i = 0; i < more.size(); ++i) {
       const auto there = std::ranges::find(w, more[i]);
       const bool once = more[i].starts_with("--") && more[i] != "--verifier-arg";
@@ -219,6 +218,91 @@ TEST_CASE("rewrite command: the same bytes for any parallelism and any number of
   }
   CHECK(run(at, at.command("c", {"--seed", "1"})).code == 0);
   CHECK(result(at, "c") != result(at, "a"));
+
+  // Nor do students that lag behind change a byte: this model does not care how a text is cut.
+  for (const words& schedule : {words{"--schedule", "piecewise", "--low", "0.5", "--high", "0.8"},
+                                words{"--beta", "0", "--rollouts", "0"}}) {
+    words more = schedule;
+    more.emplace_back("--trace");
+    CHECK(run(at, at.command("eager", more)).code == 0);
+    more.emplace_back("--defer-student");
+    CHECK(run(at, at.command("late", more)).code == 0);
+    CHECK(result(at, "late") == result(at, "eager"));
+    more.insert(more.end(), {"--max-lag", "3"});
+    CHECK(run(at, at.command("late", more)).code == 0);
+    CHECK(result(at, "late") == result(at, "eager"));
+    CHECK(fs::file_size(at.path("late")) > 0);
+  }
+}
+
+TEST_CASE("rewrite command: options of the decoding reach it") {
+  const workplace at(40);
+  const auto records = [&](const words& more) {
+    words w = {"--rollouts", "0", "--trace"};
+    w.insert(w.end(), more.begin(), more.end());
+    const auto f = run(at, at.command("a", w));
+    INFO(f.err);
+    REQUIRE(f.code == 0);
+    std::vector<nlohmann::json> all;
+    for (const char* name : {"a", "a.rejected"}) {
+      for (const auto& line : lines_of(read(at.path(name)))) {
+        all.push_back(nlohmann::json::parse(line));
+      }
+    }
+    REQUIRE(all.size() == 40);
+    return all;
+  };
+  const auto first_lambda = [](const nlohmann::json& r) {
+    return r.at("lambda").at(0).get<double>();
+  };
+  const auto longest = [](const std::vector<nlohmann::json>& all) {
+    std::size_t most = 0;
+    for (const auto& r : all) most = std::max(most, r.at("lambda").size());
+    return most;
+  };
+  const auto stopped_by = [](const std::vector<nlohmann::json>& all, const std::string& stop) {
+    return std::ranges::count_if(all, [&](const auto& r) { return r.at("stop") == stop; });
+  };
+  const auto plain = records({});
+  CHECK(std::ranges::all_of(plain, [&](const auto& r) { return first_lambda(r) == 0; }));
+
+  const auto scheduled = records({"--first-token", "schedule"});
+  CHECK(std::ranges::all_of(scheduled, [&](const auto& r) { return first_lambda(r) > 0; }));
+
+  // ln V of this vocabulary over ln of another; a lambda is written with four digits.
+  const auto padded = records({"--first-token", "schedule", "--entropy-vocab", "151936"});
+  const double ratio = std::log(static_cast<double>(world::vocab_size)) / std::log(151936.0);
+  for (std::size_t i = 0; i < padded.size(); ++i) {
+    if (padded[i].at("line") != scheduled[i].at("line")) continue;  // accepted in one alone
+    CHECK(first_lambda(padded[i]) == Approx(ratio * first_lambda(scheduled[i])).margin(1e-4));
+  }
+  const auto strict =
+      stopped_by(records({"--repeat-length", "1", "--repeat-times", "3"}), "repetition");
+  CHECK(strict > stopped_by(plain, "repetition") + 5);
+  CHECK(stopped_by(records({"--repeat-length", "1", "--repeat-times", "0"}), "repetition") == 0);
+
+  const words cut = {"--max-tokens", "9", "--verifier", "none"};
+  const auto kept = [](const std::vector<nlohmann::json>& all) {
+    return std::ranges::count_if(all, [](const auto& r) { return r.at("how") != "rejected"; });
+  };
+  const auto ended = records(cut);
+  CHECK(longest(ended) == 9);
+  words and_cut = cut;
+  and_cut.emplace_back("--accept-cut");
+  CHECK(kept(ended) < 40);
+  CHECK(kept(records(and_cut)) == 40);
+
+  // The student alone with one candidate is greedy: every seed gives the same.
+  const auto greedy = [&](const std::string& seed, const words& how) {
+    words w = {"--rollouts", "1", "--tries", "0", "--seed", seed};
+    w.insert(w.end(), how.begin(), how.end());
+    REQUIRE(run(at, at.command("g", w)).code == 0);
+    return result(at, "g");
+  };
+  for (const words& how : {words{"--rollout-top-k", "1"}, words{"--rollout-min-p", "1"}}) {
+    CHECK(greedy("1", how) == greedy("18446744073709551615", how));
+  }
+  CHECK(greedy("1", {}) != greedy("18446744073709551615", {}));
 }
 
 TEST_CASE("rewrite command: its lines can be scored and say what happened") {
@@ -396,9 +480,14 @@ TEST_CASE("rewrite command: two at once do not mix") {
   if (code == 0) return;  // it was quicker than this test
   CHECK(second.code == 1);
   CHECK_THAT(second.err, ContainsSubstring("another process"));
-  // And an interrupt says where things stand.
+  // And an interrupt says once where things stand.
   CHECK(code == 128 + SIGTERM);
-  CHECK_THAT(read(at.path("stderr1")), ContainsSubstring("the same command goes on from there"));
+  const auto said = lines_of(read(at.path("stderr1")));
+  REQUIRE(said.size() == 1);
+  const auto kept = lines_of(read(at.path("twice.unfinished"))).size() - 1;
+  CHECK(said[0] == "idiolect: error: stopped by a signal; " + std::to_string(kept) +
+                       " of 3000 records are finished and kept in " + at.path("twice.unfinished") +
+                       "; the same command goes on from there");
 }
 
 TEST_CASE("rewrite command: ten thousand damaged lines are each reported") {
@@ -557,8 +646,33 @@ TEST_CASE("rewrite command: options that make no sense") {
   CHECK_THAT(complaint({"--hint-template", "{question}"}), ContainsSubstring("--hint-template"));
   CHECK_THAT(complaint({"--verifier-arg", "x"}), ContainsSubstring("--verifier-arg"));
   CHECK_THAT(complaint({"--seed", "-1"}), ContainsSubstring("--seed"));
+  CHECK_THAT(complaint({"--seed", "18446744073709551616"}),  // 2^64
+             ContainsSubstring("0 to 18446744073709551615"));
+  CHECK_THAT(complaint({"--seed", "1e3"}), ContainsSubstring("'1e3'"));
   CHECK_THAT(complaint({"--beta", "inf"}), ContainsSubstring("--beta"));
   CHECK_THAT(complaint({"--lambda", "0.3"}), ContainsSubstring("--schedule linear"));
+  for (const std::string schedule : {"piecewise", "constant"}) {
+    CHECK_THAT(complaint({"--schedule", schedule, "--beta", "1"}),
+               ContainsSubstring("--beta has no meaning for --schedule " + schedule));
+  }
+  CHECK_THAT(complaint({"--verifier", "command:true", "--verifier-parallel", "-1"}),
+             ContainsSubstring("--verifier-parallel"));
+  CHECK_THAT(complaint({"--verifier-parallel", "2"}), ContainsSubstring("--verifier command"));
+  CHECK_THAT(complaint({"--max-lag", "3"}), ContainsSubstring("--defer-student"));
+  CHECK_THAT(complaint({"--defer-student", "--max-lag", "0"}), ContainsSubstring("--max-lag"));
+  CHECK_THAT(complaint({"--entropy-vocab", "1"}), ContainsSubstring("--entropy-vocab"));
+  CHECK_THAT(complaint({"--first-token", "me"}), ContainsSubstring("--first-token"));
+  CHECK_THAT(complaint({"--repeat-length", "0"}), ContainsSubstring("--repeat-length"));
+  CHECK_THAT(complaint({"--repeat-times", "-1"}), ContainsSubstring("--repeat-times"));
+  CHECK_THAT(complaint({"--rollout-top-k", "-1"}), ContainsSubstring("--rollout-top-k"));
+  CHECK_THAT(complaint({"--rollout-min-p", "2"}), ContainsSubstring("--rollout-min-p"));
+  // A program that cannot be run is found before anything is.
+  write(at.path("not_executable"), "exit 0");
+  for (const auto& program : words{"/no/such/program", "no-such-program-anywhere",
+                                   at.folder.string(), at.path("not_executable")}) {
+    CHECK_THAT(complaint({"--verifier", "command:" + program}),
+               ContainsSubstring("--verifier command: " + program + " cannot be started"));
+  }
 }
 
 TEST_CASE("rewrite command: a program as verifier") {
@@ -575,13 +689,23 @@ TEST_CASE("rewrite command: a program as verifier") {
   CHECK(f.code == 0);
   CHECK(lines_of(read(at.path("x"))).size() >= 10);  // all that ended by themselves
 
+  // However many programs run at once, and whether or not the model waits for them.
+  const auto some = [&](const std::string& parallel) {
+    write(at.path("some.sh"), "grep -q 'answer\":\"[a-m0-9]'");
+    const auto g = run(at, at.command("y", {"--verifier", "command:sh", "--verifier-arg",
+                                            at.path("some.sh"), "--verifier-parallel", parallel}));
+    CHECK(g.err == "");
+    CHECK(g.code == 0);
+    check_complete(at, "y", 20);
+    return result(at, "y");
+  };
+  const std::string waiting = some("0");
+  CHECK(some("1") == waiting);
+  CHECK(some("16") == waiting);
+
   f = judged_by("sh", "something else");
   CHECK(f.code == 0);
   CHECK(read(at.path("x")).empty());
-
-  f = judged_by("/no/such/program", "");
-  CHECK(f.code == 1);
-  CHECK_THAT(f.err, ContainsSubstring("cannot be started"));
 
   write(at.path("check.sh"), "exit 7");
   f = judged_by("sh", "");  // nothing was finished: another command may begin anew

@@ -268,8 +268,11 @@ TEST_CASE("command verifier: what goes wrong") {
   CHECK_THROWS_AS(command_verifier({}), shape_error);
   CHECK_THROWS_AS(command_verifier({""}), shape_error);
   CHECK_THROWS_AS(command_verifier({"a\0b"s}), shape_error);
-  CHECK_THROWS_WITH(command_verifier({"/no/such/program"})(0, ""),
-                    ContainsSubstring("cannot be started"));
+  // What cannot be run is found before there is a text.
+  for (const char* program : {"/no/such/program", "no-such-program-anywhere", "/", "/etc/passwd"}) {
+    CHECK_THROWS_AS(command_verifier({program}), backend_error);
+    CHECK_THROWS_WITH(command_verifier({program}), ContainsSubstring("cannot be started"));
+  }
   CHECK_THROWS_WITH(command_verifier({"sh", "-c", "exit 3"})(0, ""),
                     ContainsSubstring("exited with 3"));
   CHECK_THROWS_WITH(command_verifier({"sh", "-c", "kill -9 $$"})(0, ""),

@@ -12,9 +12,11 @@
 // try depends on (seed, record, try) alone: with a batch_invariant model no result depends on how
 // many records are in flight, nor on where a run was interrupted. Source: arXiv 2602.12222.
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <future>
 #include <optional>
 #include <span>
 #include <string>
@@ -76,11 +78,16 @@ struct rewrite_report {
 
 /// Options of a rewrite. The schedule, samplers' defaults, delimiter and seed are the policy's.
 struct rewrite_options {
-  index_t rollouts = 1;                    ///< tries of the student alone, first
-  index_t tries = 3;                       ///< with the hint, then
+  index_t rollouts = 1;                  ///< tries of the student alone, first
+  index_t tries = 3;                     ///< with the hint, then
   sampler_options rollout_sampler = {};  ///< the default samples from the model itself
   /// Also verify texts that `max_tokens` cut off. A text that the model did not end is no answer.
   bool accept_cut = false;
+  /// Texts that are verified beside the decoding, at most, each on a thread of its own: for a
+  /// verifier that takes as long as a call of the model, such as a program. It must then be
+  /// callable from several threads. 0: the thread of the caller verifies, and the model waits. What
+  /// comes out is the same.
+  index_t verified_at_once = 0;
   /// Number of the source's first record: a run that goes on where another stopped says how far
   /// that came, and makes the same draws.
   std::uint64_t first_record = 0;
@@ -107,7 +114,7 @@ struct rewritten {
   std::vector<hinted_token> tokens = {};  ///< the end token included: lambda, scores, leader
   rewrite_prompt prompt = {};
   std::vector<token_id> analysis = {};  ///< what the teacher wrote first
-  index_t rollouts = 0;                   ///< tries made
+  index_t rollouts = 0;                 ///< tries made
   index_t tries = 0;
   sequence_score cll = {};  ///< of `tokens`, under the student
   std::optional<sequence_score> reference_cll = {};
@@ -138,7 +145,81 @@ class rewriting {
 
   /// The next text to decode.
   std::optional<decode_job> next() {
-    if (report_.stop != stop_reason::none) return std::nullopt;
+    for (;;) {
+      if (report_.stop != stop_reason::none) return std::nullopt;
+      settle(false);
+      if (auto j = due_now()) {
+        ++in_flight_;
+        return j;
+      }
+      if (in_flight_ > 0 || verdicts_.empty()) return std::nullopt;
+      settle(true);  // nothing else is left to do
+    }
+  }
+
+  void done(decode_result result) {
+    --in_flight_;
+    const stop_reason stop = result.text.stop;
+    if (stop == stop_reason::cancelled || stop == stop_reason::model_failed) {
+      report_.stop = stop;
+      return;
+    }
+    const bool ended = stop == stop_reason::end_of_sequence ||
+                       (options_.accept_cut && stop == stop_reason::max_tokens);
+    if (!ended) return tried(std::move(result), false);
+    const Record& record = at(result.job.record & number_mask).out.record;
+    if (options_.verified_at_once == 0) {
+      const bool accepted = static_cast<bool>(verify_(record, result.text.bytes));
+      return tried(std::move(result), accepted);
+    }
+    while (static_cast<index_t>(verdicts_.size()) >= options_.verified_at_once) settle(true);
+    verdict& v =
+        verdicts_.emplace_back(std::move(result));  // stays where it is until it is settled
+    v.accepted = std::async(std::launch::async, [this, &record, &v] {
+      return static_cast<bool>(verify_(record, v.result.text.bytes));
+    });
+  }
+
+  [[nodiscard]] rewrite_report& report() { return report_; }
+
+ private:
+  static constexpr std::uint64_t number_mask = (std::uint64_t{1} << 48) - 1;
+
+  struct under_way {
+    rewritten<Record> out;
+    index_t rollouts_left;
+    index_t tries_left;
+    bool finished = false;
+  };
+
+  /// A text that is being verified.
+  struct verdict {
+    explicit verdict(decode_result r) : result(std::move(r)) {}
+    decode_result result;
+    std::future<bool> accepted;  // last: its destructor waits for who reads the text
+  };
+
+  under_way& at(std::uint64_t number) {
+    return records_[static_cast<std::size_t>(number - records_.front().out.number)];
+  }
+
+  // Takes the verdicts that are there, in the order of their texts; waits for the first if asked.
+  void settle(bool wait) {
+    while (!verdicts_.empty()) {
+      verdict& first = verdicts_.front();
+      if (!wait && first.accepted.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
+        return;
+      }
+      wait = false;
+      const bool accepted = first.accepted.get();
+      decode_result result = std::move(first.result);
+      verdicts_.pop_front();
+      tried(std::move(result), accepted);
+    }
+  }
+
+  // A job that need not wait for a verdict.
+  std::optional<decode_job> due_now() {
     if (!again_.empty()) {
       const std::uint64_t number = again_.front();
       again_.pop_front();
@@ -155,20 +236,12 @@ class rewriting {
     return std::nullopt;
   }
 
-  void done(decode_result result) {
-    const stop_reason stop = result.text.stop;
-    if (stop == stop_reason::cancelled || stop == stop_reason::model_failed) {
-      report_.stop = stop;
-      return;
-    }
+  // A try has been decoded and judged.
+  void tried(decode_result result, bool accepted) {
     under_way& r = at(result.job.record & number_mask);
     const bool rollout = result.job.rollout;
     ++(rollout ? r.out.rollouts : r.out.tries);
     --(rollout ? r.rollouts_left : r.tries_left);
-    const bool ended = stop == stop_reason::end_of_sequence ||
-                       (options_.accept_cut && stop == stop_reason::max_tokens);
-    const bool accepted =
-        ended && static_cast<bool>(verify_(std::as_const(r.out.record), result.text.bytes));
     if (!accepted && hopeless(result)) (rollout ? r.rollouts_left : r.tries_left) = 0;
     if (!accepted && due(r)) {
       again_.push_back(r.out.number);
@@ -177,29 +250,13 @@ class rewriting {
     r.out.how = !accepted ? provenance::rejected
                 : rollout ? provenance::rollout
                           : provenance::hinted;
-    r.out.stop = stop;
+    r.out.stop = result.text.stop;
     r.out.text = std::move(result.text.bytes);
     r.out.tokens = std::move(result.text.tokens);
     r.out.analysis = std::move(result.analysis);
     for (const hinted_token& t : r.out.tokens) r.out.cll.add(t.student);
     finish(r);
     progress();
-  }
-
-  [[nodiscard]] rewrite_report& report() { return report_; }
-
- private:
-  static constexpr std::uint64_t number_mask = (std::uint64_t{1} << 48) - 1;
-
-  struct under_way {
-    rewritten<Record> out;
-    index_t rollouts_left;
-    index_t tries_left;
-    bool finished = false;
-  };
-
-  under_way& at(std::uint64_t number) {
-    return records_[static_cast<std::size_t>(number - records_.front().out.number)];
   }
 
   void take(Record record) {
@@ -273,7 +330,9 @@ class rewriting {
   std::deque<under_way> records_;
   std::deque<std::uint64_t> again_;  // records whose last try was not accepted
   bool used_up_ = false;
+  index_t in_flight_ = 0;  // jobs that the decoder has
   rewrite_report report_;
+  std::deque<verdict> verdicts_;  // last: it is gone before what its threads look at
 };
 
 }  // namespace detail
@@ -296,6 +355,7 @@ rewrite_report rewrite(Model& model, const Policy& policy, Source&& source, cons
   const auto countable = [](index_t n) { return n >= 0 && n < index_t{1} << 15; };
   require(countable(options.rollouts), "rewrite_options::rollouts", "must be in [0, 2^15)");
   require(countable(options.tries), "rewrite_options::tries", "must be in [0, 2^15)");
+  require(options.verified_at_once >= 0, "rewrite_options::verified_at_once", "must be >= 0");
   require(options.window >= 0, "rewrite_options::window", "must be >= 0");
   validate(options.rollout_sampler);
 

@@ -10,7 +10,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -111,29 +110,54 @@ class repetition_watch {
           value(tokens[static_cast<std::size_t>(n - 1 - options_.length)]) * power_ * multiplier;
     }
     if (n < options_.length) return false;
-    const auto length = static_cast<std::size_t>(options_.length);
-    const auto gram = tokens.last(length);
-    for (auto& seen : seen_[hash_]) {  // more than one only where hashes collide
-      if (std::equal(gram.begin(), gram.end(), tokens.begin() + seen.start)) {
-        return ++seen.count >= options_.times;
+    if (2 * used_ >= seen_.size()) grow();
+    const auto gram = tokens.last(static_cast<std::size_t>(options_.length));
+    std::size_t at = place(hash_);
+    for (; seen_[at].count > 0; at = next(at)) {
+      occurrence& s = seen_[at];
+      if (s.hash != hash_) continue;
+      if (std::equal(gram.begin(), gram.end(), tokens.begin() + s.start)) {
+        return ++s.count >= options_.times;
       }
     }
-    seen_[hash_].push_back({n - options_.length, 1});
+    seen_[at] = {hash_, n - options_.length, 1};
+    ++used_;
     return options_.times <= 1;
   }
 
  private:
+  /// An n-gram: its hash, where it first began, how often it was seen. Count 0: a free place.
   struct occurrence {
-    index_t start;
-    index_t count;
+    std::uint64_t hash = 0;
+    index_t start = 0;
+    index_t count = 0;
   };
   static constexpr std::uint64_t multiplier = 0x9E3779B97F4A7C15u;
   static std::uint64_t value(token_id t) { return static_cast<std::uint64_t>(t) + 1; }
 
+  // The high bits of a product know all bits of the hash.
+  [[nodiscard]] std::size_t place(std::uint64_t hash) const {
+    return static_cast<std::size_t>((hash * multiplier) >> 32) & (seen_.size() - 1);
+  }
+  [[nodiscard]] std::size_t next(std::size_t at) const { return (at + 1) & (seen_.size() - 1); }
+  void grow() {
+    std::vector<occurrence> before(seen_.empty() ? 64 : 2 * seen_.size());
+    before.swap(seen_);
+    for (const occurrence& s : before) {
+      if (s.count == 0) continue;
+      std::size_t at = place(s.hash);
+      while (seen_[at].count > 0) at = next(at);
+      seen_[at] = s;
+    }
+  }
+
   repetition_options options_;
   std::uint64_t hash_ = 0;   // of the last `length` tokens, mod 2^64
   std::uint64_t power_ = 1;  // multiplier^(length - 1), once there are that many tokens
-  std::unordered_map<std::uint64_t, std::vector<occurrence>> seen_;
+  // A table with open addressing, at most half full: one place to look at for most tokens, and no
+  // allocation but for its growth.
+  std::vector<occurrence> seen_;
+  std::size_t used_ = 0;
 };
 
 /// The longest prefix of `bytes` that does not end inside a UTF-8 character: what can be shown.

@@ -54,12 +54,14 @@ class text_in_flight {
     const decode_job& j = result_.job;
     state() = started(policy, j);
     context_ = model.context_size();
+    undo opening{model, student_};
     student_.open(model, j.student_prompt);
     if (!j.rollout) {
       teacher_.open(model, j.teacher_prompt);
       analysing_ = !j.analysis_marker.empty();
       marker_ = byte_watch(j.analysis_marker);
     }
+    opening.needed = false;
   }
 
   /// The result of a job that no stream was opened for.
@@ -185,7 +187,7 @@ class text_in_flight {
                                      : want_logits::none;
       chunks.push_back({stream_, waiting.first(static_cast<std::size_t>(count)), logits});
       requested_ = count;
-      rows_requested_ = logits != want_logits::none;
+      rows_requested_ = every_row ? count : complete ? 1 : 0;
       budget -= count;
     }
     index_t forwarded() {
@@ -193,7 +195,7 @@ class text_in_flight {
       if (count == 0) return 0;
       taken_ += count;
       ready_ = pending().empty();
-      fresh_ = rows_requested_;
+      fresh_ = rows_requested_ > 0;
       return count;
     }
     void not_forwarded() { requested_ = 0; }
@@ -203,6 +205,11 @@ class text_in_flight {
     /// The rows of logits that the last forward gave this stream.
     void collect(const Model& model) {
       rows_at_hand_ = fresh_ ? view(model.logits(stream_)) : logits_view{};
+      // A row too few would be waited for forever, one too many would score the wrong token.
+      require<backend_error>(!fresh_ || rows() == rows_requested_, "model", [&] {
+        return "gave " + std::to_string(rows()) + " rows of logits, asked for " +
+               std::to_string(rows_requested_);
+      });
       fresh_ = false;
     }
     [[nodiscard]] index_t rows() const { return rows_at_hand_.rows(); }
@@ -218,9 +225,19 @@ class text_in_flight {
     std::vector<token_id> tokens_;    // prompt and what followed
     index_t taken_ = 0;                 // of tokens_, by the model
     index_t requested_ = 0;             // in the call under way
-    bool rows_requested_ = false;     // that call gives rows of logits
+    index_t rows_requested_ = 0;        // of logits, from that call
     bool fresh_ = false;              // rows that nobody has looked at
     logits_view rows_at_hand_;
+  };
+
+  /// Drops a stream again if the other one cannot be opened.
+  struct undo {
+    Model& model;
+    side& stream;
+    bool needed = true;
+    ~undo() {
+      if (needed) stream.drop(model);
+    }
   };
 
   static hinted_state started(const Policy& policy, const decode_job& j) {

@@ -26,7 +26,8 @@ namespace idiolect {
 ///  (3) Any bytes are a text: none may end the program or raise an error.
 ///  (4) What is not the text's fault (a checker that cannot be started) raises an error: it is
 ///      never reported as a text that is not acceptable.
-///  (5) One thread at a time calls it.
+///  (5) One thread at a time calls it, between two calls of the model, which waits; under
+///      rewrite_options::verified_at_once several threads may, and the model does not wait.
 template <class V, class Record>
 concept verifier = requires(const V& v, const Record& r, std::string_view text) {
   { v(r, text) } -> std::convertible_to<bool>;

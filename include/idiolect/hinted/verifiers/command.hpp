@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -46,13 +48,16 @@ struct text_alone {
 };
 
 /// Runs a program for each text. `Payload` is a callable (record, text) -> std::string: what the
-/// program reads on its standard input; its standard output is discarded. Costs a process a call.
+/// program reads on its standard input; its standard output is discarded. Costs a process a call,
+/// for which the model waits unless rewrite_options::verified_at_once is above 0. Several threads
+/// may call it at once if they may call the payload.
 template <class Payload = text_alone>
 class command_verifier {
  public:
   /// `command`: the program (looked up in PATH) and its arguments. A program that runs for longer
   /// than `timeout` is killed, with the processes it started, and the text is not accepted: a text
-  /// can be the reason why its checker does not end.
+  /// can be the reason why its checker does not end. Raises backend_error if there is no such
+  /// program: better now than after hours of decoding.
   explicit command_verifier(std::vector<std::string> command, Payload payload = {},
                             std::chrono::milliseconds timeout = std::chrono::seconds(10))
       : command_(std::move(command)), payload_(std::move(payload)), timeout_(timeout) {
@@ -61,6 +66,10 @@ class command_verifier {
       require(word.find('\0') == std::string::npos, "command", "has a zero byte in a word");
     }
     require(timeout_.count() > 0, "timeout", "must be > 0");
+    require<backend_error>(can_be_run(command_.front()), "command", [&] {
+      return command_.front() + " cannot be started: no executable file of that name" +
+             (command_.front().find('/') == std::string::npos ? " in PATH" : "");
+    });
   }
 
   /// Raises backend_error if the program cannot be started, is ended by a signal or exits with
@@ -88,10 +97,30 @@ class command_verifier {
   };
   using file = std::unique_ptr<std::FILE, close_file>;
 
+  // As posix_spawnp will look it up.
+  static bool can_be_run(const std::string& program) {
+    const auto executable = [](const std::string& path) {
+      struct stat file {};
+      return stat(path.c_str(), &file) == 0 && S_ISREG(file.st_mode) &&
+             access(path.c_str(), X_OK) == 0;
+    };
+    if (program.find('/') != std::string::npos) return executable(program);
+    const char* const variable = std::getenv("PATH");
+    std::string_view folders = variable != nullptr ? variable : "/bin:/usr/bin";
+    for (;;) {
+      const auto end = folders.find(':');
+      const std::string folder(folders.substr(0, end));  // an empty one is the current folder
+      if (executable((folder.empty() ? "." : folder) + "/" + program)) return true;
+      if (end == std::string_view::npos) return false;
+      folders.remove_prefix(end + 1);
+    }
+  }
+
   // A file without a name, not a pipe: the program need not read it, and no write can block.
   static file input_file(const std::string& bytes) {
     file f(std::tmpfile());
-    const bool written = f && std::fwrite(bytes.data(), 1, bytes.size(), f.get()) == bytes.size() &&
+    const bool written = f && fcntl(fileno(f.get()), F_SETFD, FD_CLOEXEC) == 0 &&
+                         std::fwrite(bytes.data(), 1, bytes.size(), f.get()) == bytes.size() &&
                          std::fflush(f.get()) == 0 && lseek(fileno(f.get()), 0, SEEK_SET) == 0;
     require<backend_error>(written, "command", [] {
       return std::string("no temporary file: ") + std::strerror(errno);

@@ -1,0 +1,37 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Lines of a file, each with its place, and the JSON objects on them.
+
+#include <cstddef>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace tool {
+
+/// `file:line`, for messages; "-" is standard input.
+[[nodiscard]] std::string place(const std::string& path, std::size_t line);
+
+/// Calls f(line, number) for every line, without its line break.
+template <class F>
+void for_each_line(std::string_view text, F&& f) {
+  for (std::size_t number = 1; !text.empty(); ++number) {
+    const auto end = text.find('\n');
+    f(text.substr(0, end), number);
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  }
+}
+
+/// The object on a line. Raises input_error that names `where`, what an object looks like
+/// (`example`), and, behind a line that is no JSON, `advice`.
+[[nodiscard]] nlohmann::json parse_object(std::string_view line, const std::string& where,
+                                          const std::string& example,
+                                          const std::string& advice = "");
+
+/// A field that is a string; it must be there. Raises input_error for another type.
+[[nodiscard]] const std::string& text_field(const nlohmann::json& object, const char* name,
+                                            const std::string& where);
+
+}  // namespace tool
