@@ -19,6 +19,7 @@ declare -A package_of=(
   [Eigen3]=libeigen3-dev [Catch2]=catch2 [benchmark]=libbenchmark-dev
   [nlohmann_json]=nlohmann-json3-dev [CLI11]=libcli11-dev
   [clang++]=clang [clang-rt]=libclang-rt-dev [doxygen]=doxygen
+  [oneDNN]=libdnnl-dev [LibTorch]=libtorch-dev [gnuplot]=gnuplot-nox
 )
 
 say() { printf '%s\n' "idiolect: $*"; }
@@ -56,7 +57,10 @@ has_piece() {
       command -v clang++ >/dev/null ;;
     cmake) has_cmake ;;
     ninja) command -v ninja >/dev/null ;;
-    clang++ | doxygen) command -v "$1" >/dev/null ;;
+    clang++ | doxygen | gnuplot) command -v "$1" >/dev/null ;;
+    # Found by their headers, as in bench/peers: their CMake packages ask for more than is needed.
+    oneDNN) echo '#include <oneapi/dnnl/dnnl.hpp>' | "${CXX:-c++}" -E -x c++ -o /dev/null - 2>/dev/null ;;
+    LibTorch) echo '#include <ATen/ATen.h>' | "${CXX:-c++}" -E -x c++ -std=c++20 -o /dev/null - 2>/dev/null ;;
     clang-rt) echo 'int main() {}' | clang++ -fsanitize=address -x c++ -o /dev/null - 2>/dev/null ;;
     *) has_package "${package_of[$1]}" || has_library "$1" ;;
   esac
