@@ -2,7 +2,8 @@
 # SPDX-FileCopyrightText: The idiolect authors
 # SPDX-License-Identifier: Apache-2.0
 
-# The main job: `idiolect tour` on the default model, or on a model and texts of yours.
+# The main job: `idiolect tour` on the default model, or on a model and texts of yours; on the default
+# model also rewriting and the study.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -17,12 +18,15 @@ usage: bash examples/main_job.sh [option of `idiolect tour`]...
 2. Trains on the foreign text with SFT and with IDFT: what is learned, what is forgotten.
 3. Without arguments: rewrites the foreign solutions in the model's own words (hinted decoding) and
    trains on the result.
+4. Without arguments: the quick study, which tries the method's claims beside what people use
+   instead, prints them as checks and draws a page of pictures.
 
 MODEL and TOKENIZER are files in the formats of llama2.c, OWN_TEXT is of the kind the model knows,
 FOREIGN_TEXT of another; plain text or JSON Lines. Without them: the project's default model.
 
 environment:
-  IDIOLECT_BIN  folder of the built programs (default: build/examples/bin)
+  IDIOLECT_BIN        folder of the built programs (default: build/examples/bin)
+  IDIOLECT_STUDY_OUT  folder of the study's page and figures (default: build/study)
 TEXT
 }
 
@@ -37,7 +41,9 @@ fi
 
 if [[ $# -eq 0 ]]; then
   "$bin/idiolect" tour
-  exec bash "$here/rewrite_job.sh"
+  bash "$here/rewrite_job.sh"
+  printf '\n== The study, the quick one\n'
+  exec "$bin/idiolect_study" --quick --restart --out "${IDIOLECT_STUDY_OUT:-$here/../build/study}"
 fi
 if [[ "$1" == -* ]]; then
   exec "$bin/idiolect" tour "$@"
