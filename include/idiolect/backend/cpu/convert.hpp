@@ -170,5 +170,12 @@ void stream(A* p, packet<A> x) {
   x.store(p);
 }
 
+/// What was streamed is seen by whoever sees a later write of this thread.
+inline void finish_streaming() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
 }  // namespace detail
 }  // namespace idiolect

@@ -182,8 +182,10 @@ class gradient_pass<Set, T, G, Executor>::worker {
 
   void finish() {
     if constexpr (std::same_as<A, G>) {
+      if (pass_.keeping_ != keeping::streamed) return;
       if (pending_) streaming_.write_all();
       pending_ = false;
+      finish_streaming();
     }
   }
 

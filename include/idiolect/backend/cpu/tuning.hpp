@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The constants that the CPU kernels are tuned by, and what each gained where it was measured:
-// Zen 5, 128 x 151936 fp32 logits, one thread, AVX-512 unless said, against the choice named.
+// The constants that the CPU kernels are tuned by, and what each gained where it was measured: Zen 5
+// with AVX-512, 128 x 151936 fp32 logits and one thread unless said, medians within one run.
 
 #include <cstddef>
 
@@ -20,19 +20,20 @@ inline constexpr index_t lane_run = 8;
 inline constexpr index_t block_runs = 4;
 
 /// Logits of a segment: a piece of a row that is folded by itself, whoever folds it. Large enough
-/// that merging costs nothing (0.2 of 17 microseconds), small enough to share one row of 150k
+/// that merging costs little (5 merges of 40 ns in 17 us), small enough to share one row of 150k
 /// between a few threads.
 inline constexpr index_t segment_size = 32768;
 
-/// Logits of short rows that are folded together: 20% of 2048 x 512, statistics and gradient.
+/// Logits of short rows that are folded together: 2048 x 512 takes 15% less than row by row, 12% less
+/// with the gradient.
 inline constexpr index_t batch_size = 4096;
 
-/// Bytes that are prefetched ahead of the pass over the logits: 25% (none), 20% (4 KiB).
+/// Bytes that are prefetched ahead of the pass over the logits: 2.57 ms; with 4 KiB 3.07, without 3.29.
 inline constexpr std::size_t prefetch_bytes = 12 * 1024;
 
-/// Gradients of at least as many bytes are written around the caches, a row behind the statistics.
-/// Below it they are written where they will be read soon. Non-temporal stores gain 15% above the
-/// size of the last-level cache and lose a factor of 2 below it.
+/// Gradients of at least as many bytes are streamed around the caches, a row behind the statistics:
+/// 4.3 ms; a row at a time 4.8, with normal stores 5.3. Smaller ones are written where they will be
+/// read soon. The size of this machine's last-level cache.
 inline constexpr std::size_t streaming_bytes = 32 * 1024 * 1024;
 
 }  // namespace idiolect::detail
