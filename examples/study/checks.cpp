@@ -193,7 +193,7 @@ std::vector<comparison> make_comparisons(figures& f, const std::vector<double>& 
     add(group, "target: CoT completion - RFT, + SFT" + at, stage("sft-cot"), stage("rft"),
         target_right);
     for (const auto& [data, label] : {std::pair{"b", "B"}, std::pair{"bs", "Bs"}}) {
-      const auto on = [&](const char* loss) {
+      const auto on = [&, data = data](const char* loss) {
         return stage((std::string(loss) + "-" + data).c_str());
       };
       const std::string where = std::string(" on ") + label + at;

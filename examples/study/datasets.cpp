@@ -41,11 +41,9 @@ text unpack(const json& j) {
 
 json written_data(const lab& l, const data_recipe& recipe) {
   json data{{"records", l.how.records}, {"accepted", l.how.records}, {"wrong_steps", 0}};
-  index_t tokens = 0;
   for (const auto record : all_records(l.how)) {
     const auto e = l.training_example(recipe.voice, record);
     data["texts"].push_back(pack(e.written.prompt, e.written.completion));
-    tokens += static_cast<index_t>(e.written.completion.size());
   }
   data["generated_tokens"] = 0;
   data["forwarded_tokens"] = 0;

@@ -23,10 +23,6 @@ json packed(const std::vector<measured>& seeds) {
   return j;
 }
 
-json plain(const std::vector<measured>& seeds) {
-  return packed(seeds);
-}
-
 // A count or time in a stage, 0 where there is none.
 std::vector<measured> amounts(figures& f, const std::string& stage, const char* key) {
   return f.by_seed(stage, [&](const json& j) { return measured{.value = j.value(key, 0.0)}; });
@@ -104,9 +100,9 @@ json method_report(figures& f, const method& m, double rate) {
     generated = sum(std::move(generated), amounts(f, "data/" + data, "generated_tokens"));
     seconds = sum(std::move(seconds), amounts(f, "data/" + data, "seconds"));
   }
-  j["trained_tokens"] = plain(amounts(f, stage, "trained_tokens"));
-  j["generated_tokens"] = plain(generated);
-  j["seconds"] = plain(seconds);
+  j["trained_tokens"] = packed(amounts(f, stage, "trained_tokens"));
+  j["generated_tokens"] = packed(generated);
+  j["seconds"] = packed(seconds);
   return j;
 }
 
@@ -146,9 +142,9 @@ json data_report(figures& f, const data_recipe& r) {
       stage, [](const json& d) { return measured{.value = d.at("cll").at("z").get<double>()}; }));
   j["yield"] = packed(f.by_seed(stage, yield));
   j["wrong_steps"] = packed(f.by_seed(stage, wrong_steps));
-  j["generated_tokens"] = plain(amounts(f, stage, "generated_tokens"));
-  j["forwarded_tokens"] = plain(amounts(f, stage, "forwarded_tokens"));
-  j["seconds"] = plain(amounts(f, stage, "seconds"));
+  j["generated_tokens"] = packed(amounts(f, stage, "generated_tokens"));
+  j["forwarded_tokens"] = packed(amounts(f, stage, "forwarded_tokens"));
+  j["seconds"] = packed(amounts(f, stage, "seconds"));
   return j;
 }
 
