@@ -260,6 +260,23 @@ TEST_CASE("an exception in a user's gate reaches the caller") {
              b.targets, throwing),
         std::runtime_error);
   }
+  // With a gradient of the row before still to be written, and with one in place.
+  const index_t v = 36'000'000 / 4 / 37;
+  auto logits = gaussian_matrix<float>(37, v, 2, 91);
+  std::vector<float> gradient(logits.size());
+  const matrix_view<float> z(logits.data(), 37, v), dz(gradient.data(), 37, v);
+  const auto late = [](const auto& s) {
+    if (s.target == 1) throw std::runtime_error("from the gate");
+    return 1.0;
+  };
+  std::vector<token_id> targets(37, 0);
+  targets[20] = 1;
+  for (const int threads : {1, 3}) {
+    const cpu policy{thread_executor(threads)};
+    CHECK_THROWS_AS(loss_and_gradient(policy, z, targets, late, dz), std::runtime_error);
+    CHECK_THROWS_AS(loss_and_gradient(policy, z, targets, late, z), std::runtime_error);
+    CHECK_NOTHROW(loss_and_gradient(policy, dz, std::vector<token_id>(37, 0), late, dz));
+  }
 }
 
 }  // namespace idiolect::test

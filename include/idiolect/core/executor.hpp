@@ -22,6 +22,10 @@
 #include <utility>
 #include <vector>
 
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
 #include <idiolect/core/types.hpp>
 
 namespace idiolect {
@@ -92,6 +96,8 @@ executor_from(Bulk) -> executor_from<Bulk>;
 /// OpenMP's threads; present where the embedder compiles with OpenMP.
 struct openmp_executor {
   int threads = 0;  ///< 0: OpenMP's own choice
+
+  [[nodiscard]] int concurrency() const { return threads > 0 ? threads : omp_get_max_threads(); }
 
   template <class F>
   void bulk(index_t n, F&& f) const {

@@ -345,6 +345,7 @@ template <folding_backend Backend, matrix_like Logits, target_range Targets, cla
 
 /// The same, and its gradient with respect to the logits written to `gradient` (N x V, any stride,
 /// any scalar type), or added to it. `gradient` may be `logits`: the gradient replaces them.
+/// If `f` throws, the gradient is unspecified, and in place so are the logits.
 template <training_backend Backend, matrix_like Logits, target_range Targets, class Loss,
           matrix_like Gradient>
   requires(token_loss<Loss> || gate<Loss>)

@@ -71,7 +71,7 @@ inline constexpr index_t max_batch = 16;
 template <folding_backend B>
 [[nodiscard]] index_t batch_rows_of(const B&, index_t n) {
   if constexpr (requires { B::batch_rows(n); }) {
-    return B::batch_rows(n);
+    return std::clamp<index_t>(B::batch_rows(n), 1, max_batch);
   } else {
     return 1;
   }
@@ -92,11 +92,15 @@ void fold_batch_of(const B& backend, std::span<const T* const> rows, index_t n,
 }
 
 /// Whether rows are so few and so long that the executor's threads had better share each.
+template <executor E>
+[[nodiscard]] bool few_long_rows(const E& e, index_t segment, index_t rows, index_t cols) {
+  const index_t threads = concurrency_of(e);
+  return threads > 1 && rows < 2 * threads && cols > segment;
+}
 template <folding_backend B>
 [[nodiscard]] bool share_rows(const B& backend, index_t rows, index_t cols) {
   if constexpr (requires { B::segment; }) {
-    const index_t threads = concurrency_of(backend.executor);
-    return threads > 1 && rows < 2 * threads && cols > B::segment;
+    return few_long_rows(backend.executor, B::segment, rows, cols);
   } else {
     return false;
   }

@@ -5,7 +5,7 @@
 // The inner loops of the CPU backend: what is done to one block of a row, at most `block_size`
 // values in the accumulation type, with u = unit / temperature (`exponential`):
 //
-//   sum   = sum_i 2^t_i      t_i = (z_i - m) u      (2: or e, whichever base is fast)
+//   sum   = sum_i 2^t_i      t_i = (z_i - m) u      (base 2 for float, e for double)
 //   first = sum_i 2^t_i t_i
 //
 // A loop takes along whatever else touches memory at the same pace: looking at the block that
@@ -95,7 +95,6 @@ EIGEN_ALWAYS_INLINE void for_packets(Count count, Term&& term, EndRun&& end_run)
   end_run();
 }
 
-template <moments Set>
 struct block_sums {
   double sum = 0;
   double first = 0;
@@ -123,9 +122,8 @@ struct last_packet {
 ///
 /// A Count that is a constant (std::integral_constant) makes the loop's length one: 5%.
 template <moments Set, bool Keep, std::floating_point A, class Count, class Ahead, class Beside>
-block_sums<Set> fold_block(const A* x, Count count, A reference, A scale, A* kept,
-                           std::type_identity_t<last_packet<A>*> last, Ahead&& ahead,
-                           Beside&& beside) {
+block_sums fold_block(const A* x, Count count, A reference, A scale, A* kept,
+                      std::type_identity_t<last_packet<A>*> last, Ahead&& ahead, Beside&& beside) {
   using P = packet<A>;
   constexpr bool spread = has(Set, moments::varentropy);
   constexpr bool squares = has(Set, moments::collision);
@@ -137,10 +135,10 @@ block_sums<Set> fold_block(const A* x, Count count, A reference, A scale, A* kep
   A* const stored = spread && !Keep ? exponentials : kept;
 
   packet_sum<A> sum, first, square;
-  const auto add = [&](P z, A* to, index_t at, index_t k) {
+  const auto add = [&](P z, A* to, index_t to_at, index_t at, index_t k) {
     const P t = bounded((z - reference_lanes) * scale_lanes);
     const P e = exponential<A>::power(t);
-    if constexpr (Keep || spread) e.store(to);
+    if constexpr (Keep || spread) e.store(to + to_at);
     if constexpr (spread) t.store(distances + at);
     sum.add(k, e);
     first.add_product(k, e, t);
@@ -155,16 +153,16 @@ block_sums<Set> fold_block(const A* x, Count count, A reference, A scale, A* kep
       count,
       [&](index_t i, index_t k) {
         ahead(i, k);
-        add(P::load(x + i), stored + i, i, k);
+        add(P::load(x + i), stored, i, i, k);
         beside(i, k);
       },
       end_run);
   if (last != nullptr) {
-    add(P::load(last->values), last->values, count * P::lanes, 0);
+    add(P::load(last->values), last->values, 0, count * P::lanes, 0);
     end_run();
   }
 
-  block_sums<Set> r{sum.total(), first.total()};
+  block_sums r{sum.total(), first.total()};
   if constexpr (squares) r.squares = square.total();
   if constexpr (spread) {
     const P mean = P::all(r.sum > 0 ? static_cast<A>(r.first / r.sum) : A{0});

@@ -5,6 +5,7 @@
 // Packets of the accumulation type from and to stored scalars: 16-bit types are widened and rounded
 // in registers. A type that this file does not know goes lane by lane through load() and store().
 
+#include <bit>
 #include <concepts>
 #include <cstdint>
 #include <cstring>

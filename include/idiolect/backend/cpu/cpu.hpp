@@ -22,7 +22,7 @@
 namespace idiolect {
 
 /// Execution policy: `cpu{}` runs on the calling thread, `cpu{executor}` on the executor's.
-/// A cheap value; no state, no allocation of its own.
+/// A cheap value without state. Folding a row allocates nothing; for gradients see pass.hpp.
 template <class Executor = serial_executor>
 struct cpu {
   [[no_unique_address]] Executor executor{};

@@ -70,7 +70,7 @@ class running_sums {
   }
 
   /// `block` is relative to the reference.
-  void add(const block_sums<Set>& block) {
+  void add(const block_sums& block) {
     if constexpr (has(Set, moments::varentropy)) {  // Chan, Golub, LeVeque 1979
       sums_.spread += block.spread;
       if (sums_.sum > 0 && block.sum > 0) {
@@ -102,7 +102,7 @@ class running_sums {
  private:
   fold_scale<A> scale_;
   A reference_ = -std::numeric_limits<A>::infinity();
-  block_sums<Set> sums_;
+  block_sums sums_;
 };
 
 /// Nothing is written beside the fold.
@@ -114,8 +114,8 @@ struct no_writer {
   static void write(index_t) {}
 };
 
-/// Exponentials that a fold keeps for the gradient: for each logit 2^((z - r) per_logit), for each
-/// block its r. Either of V and of V / block_size + 1 numbers.
+/// Exponentials that a fold keeps for the gradient: for each of V logits 2^((z - r) per_logit), and
+/// for each block its r, with room for a packet beyond the last.
 template <std::floating_point A>
 struct kept_row {
   A* exponentials = nullptr;
@@ -124,7 +124,7 @@ struct kept_row {
 
 /// The sums of n values, at most a block, with nothing taken along.
 template <moments Set, bool Keep, std::floating_point A>
-block_sums<Set> fold_part(const A* x, index_t n, A reference, A scale, A* kept) {
+block_sums fold_part(const A* x, index_t n, A reference, A scale, A* kept) {
   constexpr index_t lanes = packet<A>::lanes;
   const auto nothing = [](index_t, index_t) {};
   if (n % lanes == 0) {
@@ -186,7 +186,7 @@ row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumu
           x, std::integral_constant<index_t, size / P::lanes>{}, finite, scale.per_logit, out,
           nullptr,
           [&](index_t k, index_t turn) {
-            prefetch(reinterpret_cast<const char*>(next + k) + prefetch_bytes);
+            prefetch(next + k, prefetch_bytes);
             const P z = load_packet(next + k);
             if constexpr (!direct) z.store(next_widened + k);
             m[turn] = P::max(m[turn], z);

@@ -56,7 +56,8 @@ class gradient_writer {
     const P largest = P::all(largest_logit<A>(r));
     const P per_logit = P::all(scale.per_logit);
     const index_t blocks = (n + block_size<A> - 1) / block_size<A>;
-    for (index_t b = 0; b < blocks; b += P::lanes) {  // there is room for a whole packet
+    std::fill_n(factors_ + blocks, P::lanes - 1, A{0});  // there is room, and it is read
+    for (index_t b = 0; b < blocks; b += P::lanes) {
       const P t = bounded((P::load(factors_ + b) - largest) * per_logit);
       (exponential<A>::power(t) * common).store(factors_ + b);
     }
@@ -93,7 +94,6 @@ class gradient_writer {
 
   /// A block by itself.
   void write(index_t block) {
-    if (size_ <= block * block_size<A>) return;
     if (size_ >= (block + 1) * block_size<A>) {
       const auto packet_at = begin(block);
       for (index_t i = 0; i < block_size<A>; i += P::lanes) packet_at(i, 0);

@@ -4,11 +4,12 @@
 
 // The few SIMD operations that the CPU kernels are written in, on Eigen's packets: SSE, AVX,
 // AVX-512, NEON or scalar, as the file that includes this is compiled. Nothing else of the library
-// names Eigen's internals.
+// names Eigen::internal.
 
 #include <bit>
 #include <cmath>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <numbers>
 
@@ -120,9 +121,10 @@ struct exponential<double> {
   }
 };
 
-/// Asks for the cache line of `p`, which may lie beyond the end of the memory.
-inline void prefetch(const void* p) {
-  Eigen::internal::prefetch(static_cast<const float*>(p));
+/// Asks for the cache line `bytes` beyond p, which may lie outside of the memory.
+inline void prefetch(const void* p, std::size_t bytes) {
+  Eigen::internal::prefetch(
+      reinterpret_cast<const float*>(reinterpret_cast<std::uintptr_t>(p) + bytes));
 }
 
 /// x, raised to the floor below which the power is 0: a finite factor where x is -inf. NaN stays.

@@ -6,7 +6,7 @@
 // exponentials, and the gradient is made of them. Where they are kept depends on the gradient:
 //
 //   in_gradient  where the gradient will stand, which is written over them: in place, and wherever
-//                the gradient stays in the caches. No memory but 1/2048 of a row.
+//                the gradient stays in the caches. No memory but one number for each block.
 //   streamed     in scratch rows, two for each thread at work; the gradient of row i - 1 is streamed
 //                past the caches while row i is folded.
 //   scratch      in a scratch row for each thread: gradients in another type, or accumulated.
@@ -64,6 +64,7 @@ class scratch_pool {
         free_.pop_back();
         return memory;
       }
+      free_.reserve(++made_);  // putting it back must not throw
     }
     return scratch_memory<A>(each_);
   }
@@ -74,6 +75,7 @@ class scratch_pool {
 
  private:
   index_t each_;
+  std::size_t made_ = 0;
   std::mutex mutex_;
   std::vector<scratch_memory<A>> free_;
 };
@@ -94,8 +96,7 @@ class gradient_pass {
         gradient_(gradient),
         scale_(inverse_temperature),
         accumulate_(accumulate),
-        shares_rows_(concurrency_of(executor) > 1 && logits.rows() < 2 * concurrency_of(executor) &&
-                     logits.cols() > segment_size),
+        shares_rows_(few_long_rows(executor, segment_size, logits.rows(), logits.cols())),
         blocks_(logits.cols() / block_size<A> + 1 + packet<A>::lanes),
         keeping_(choose()),
         pool_(keeping_ == keeping::in_gradient ? batch() * blocks_
@@ -121,8 +122,7 @@ class gradient_pass {
                        static_cast<std::size_t>(gradient_.cols()) * sizeof(G);
     return in_place || shares_rows_ || bytes < streaming_bytes ? keeping::in_gradient : keeping::streamed;
   }
-  // Rows of scratch begin at a multiple of the alignment.
-  [[nodiscard]] index_t row_size() const { return (logits_.cols() + 63) / 64 * 64; }
+  [[nodiscard]] index_t row_size() const { return logits_.cols(); }
 
   const Executor& executor_;
   matrix_view<const T> logits_;

@@ -15,8 +15,9 @@ namespace idiolect::detail {
 /// in the same direction where they are equal: 8 of them bound that to 8 * 2^-24 of the sum.
 inline constexpr index_t lane_run = 8;
 
-/// Runs whose sums are added up before they go to double, for the same reason. With four registers
-/// a sum, a block is 4 * lane_run * block_runs registers: 2048 floats with AVX-512, 512 with SSE.
+/// Runs of a block, whose sums are added up before they go to double, for the same reason. With four
+/// registers a sum, a block is 4 * lane_run * block_runs registers: 2048 floats with AVX-512, 512 with
+/// SSE, which also is what is looked at ahead.
 inline constexpr index_t block_runs = 4;
 
 /// Logits of a segment: a piece of a row that is folded by itself, whoever folds it. Large enough
