@@ -92,7 +92,8 @@ std::vector<method> make_table() {
   for (const auto& [data, label] : {std::pair{"b", "B"}, std::pair{"bs", "Bs"}}) {
     const std::string on = std::string(" on ") + label;
     const std::string suffix = std::string("-") + data;
-    const auto add = [&](const char* name, const char* title, objective loss, bool quick = false) {
+    const auto add = [&, data = data](const char* name, const char* title, objective loss,
+                                      bool quick = false) {
       table.push_back({.name = name + suffix,
                        .title = title + on,
                        .kind = family::foreign,
