@@ -30,7 +30,7 @@ using tool_test::operator+;
 
 bool study_is_missing() {
   if (!std::string(IDIOLECT_TEST_STUDY).empty()) return false;
-  idiolect::test::skip("the study is not built (IDIOLECT_BUILD_EXAMPLES)");
+  idiolect::test::skip("the study is not built (IDIOLECT_BUILD_EXAMPLES), or built with sanitizers");
   return true;
 }
 
