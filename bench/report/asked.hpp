@@ -8,15 +8,17 @@
 
 namespace idiolect::bench {
 
-/// At least this share of a limit of the machine, by one and by two threads.
-struct asked_share {
+/// The time of `other` over that of `operation` is at least this, by one and by two threads.
+struct asked_ratio {
   const char* operation;
-  const char* limit;
+  const char* other;
   const char* text;
   const char* shape;
-  std::array<double, 2> share;
+  std::array<double, 2> least;
 };
-inline constexpr asked_share asked_shares[] = {
+
+/// The share of a limit of the machine.
+inline constexpr asked_ratio asked_shares[] = {
     {"statistics", "limit_read", "statistics (log p, H): share of a read", "B", {.60, .70}},
     {"gradient_out_of_place",
      "limit_streaming",
@@ -30,15 +32,8 @@ inline constexpr asked_share asked_shares[] = {
      {.66, .75}},
 };
 
-/// At least this many times as fast as a peer.
-struct asked_speed {
-  const char* operation;
-  const char* peer;
-  const char* text;
-  const char* shape;
-  std::array<double, 2> times;
-};
-inline constexpr asked_speed asked_speeds[] = {
+/// How many times as fast as a peer.
+inline constexpr asked_ratio asked_speeds[] = {
     {"statistics", "onednn_log_softmax", "statistics against log-softmax", "A", {3.2, 3.2}},
     {"statistics", "onednn_log_softmax", "statistics against log-softmax", "B", {3.2, 3.2}},
     {"statistics", "onednn_log_softmax", "statistics against log-softmax", "C", {2.5, 2.5}},

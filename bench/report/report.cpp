@@ -91,7 +91,7 @@ class report {
   void write_shares(std::ostream& out) const {
     for (const char* const shape : shape_names) {
       for (const auto& a : asked_shares) {
-        const auto p = share_of(a.operation, a.limit, shape);
+        const auto p = share_of(a.operation, a.other, shape);
         write_bars(out, short_name(a.operation) + ", " + shape, p);
       }
     }
@@ -255,21 +255,21 @@ class report {
     out << "## Asked and reached\n\n";
     write_head(out, {"what", "shape", "asked", "reached", ""});
     for (const auto& a : asked_shares) {
-      const auto reached = share_of(a.operation, a.limit, a.shape);
-      write_row(out, {a.text, a.shape, in_shares({a.share[0], a.share[1]}), in_shares(reached),
-                      verdict(reached, a.share, true)});
+      const auto reached = share_of(a.operation, a.other, a.shape);
+      write_row(out, {a.text, a.shape, in_shares({a.least[0], a.least[1]}), in_shares(reached),
+                      verdict(reached, a.least, true)});
     }
     for (const auto& a : asked_speeds) {
       bool found = false;
       for (const auto& [peer, operation, r] : comparisons()) {
-        if (peer != a.peer || operation != a.operation) continue;
+        if (peer != a.other || operation != a.operation) continue;
         found = true;
         const auto reached = speed(*r, operation, peer, a.shape);
-        write_row(out, {a.text + (", " + r->peer), a.shape, in_times({a.times[0], a.times[1]}),
-                        in_times(reached), verdict(reached, a.times, true)});
+        write_row(out, {a.text + (", " + r->peer), a.shape, in_times({a.least[0], a.least[1]}),
+                        in_times(reached), verdict(reached, a.least, true)});
       }
       if (!found) {
-        write_row(out, {a.text, a.shape, in_times({a.times[0], a.times[1]}), "-", "not measured"});
+        write_row(out, {a.text, a.shape, in_times({a.least[0], a.least[1]}), "-", "not measured"});
       }
     }
     if (const auto extra = counter("peak_memory/gradient_in_place", "times_logits")) {
@@ -360,7 +360,7 @@ class report {
     for (const auto& a : asked_shares) {
       const std::string operation = a.operation;
       row cells{operation == "statistics" ? operation : "gradient " + short_name(operation)};
-      const auto limit = figures(backend(), a.limit, "B");
+      const auto limit = figures(backend(), a.other, "B");
       for (const auto& [scalar, bytes] : scalars) {
         const auto ours = figures(backend(), operation, "B", scalar);
         pair shares = quotient(limit, ours);

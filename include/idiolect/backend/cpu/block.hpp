@@ -40,6 +40,13 @@ void widen(const T* source, index_t n, accumulator_t<T>* out) {
   for (; i < n; ++i) out[i] = load(source[i]);
 }
 
+/// The largest lane of four registers.
+template <std::floating_point A>
+A largest_lane(const packet<A> (&m)[4]) {
+  using P = packet<A>;
+  return P::max(P::max(m[0], m[1]), P::max(m[2], m[3])).largest();
+}
+
 /// Largest of n values; NaNs may or may not win.
 template <std::floating_point A>
 A block_max(const A* x, index_t n) {
@@ -58,7 +65,7 @@ A block_max(const A* x, index_t n) {
   }
   for (; i + P::lanes <= n; i += P::lanes) m[0] = P::max(m[0], P::load(x + i));
   m[1] = P::max(m[1], P::load(x + n - P::lanes));  // the rest, and some a second time
-  return P::max(P::max(m[0], m[1]), P::max(m[2], m[3])).largest();
+  return largest_lane(m);
 }
 
 /// A sum over a block: four registers for a run of terms, one for a few runs, then double.

@@ -44,15 +44,14 @@ struct cpu {
   template <moments Set, logit_scalar T>
   void fold_batch(std::span<const T* const> rows, index_t n, double inverse_temperature,
                   row_state<double, Set>* states) const {
-    const detail::fold_scale<accumulator_t<T>> scale(inverse_temperature);
     if constexpr (std::same_as<T, accumulator_t<T>>) {
       if (n <= detail::block_size<T>) {
+        const detail::fold_scale<T> scale(inverse_temperature);
         return detail::fold_short_rows<Set, false>(rows, n, scale, nullptr, states);
       }
     }
-    detail::no_writer nothing;
     for (std::size_t k = 0; k < rows.size(); ++k) {
-      states[k] = detail::fold_row<Set, false>(rows[k], n, scale, {}, nothing);
+      states[k] = fold<Set>(rows[k], n, inverse_temperature);
     }
   }
 

@@ -152,14 +152,22 @@ row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumu
   row_state<double, Set> state;
   if (n == 0) return state;
 
+  // The values of the block that starts at i: the row's own, or widened by `look_at`.
+  const auto values = [&](index_t i) -> const A* {
+    if constexpr (direct) {
+      return row + i;
+    } else {
+      return widened[i / size % 2];
+    }
+  };
+  const auto look_at = [&](index_t i) {
+    const index_t count = std::min(size, n - i);
+    if constexpr (!direct) widen(row + i, count, widened[i / size % 2]);
+    return block_max(values(i), count);
+  };
+
   running_sums<Set, A> sums(scale);
-  A largest;
-  if constexpr (direct) {
-    largest = block_max(row, std::min(size, n));
-  } else {
-    widen(row, std::min(size, n), widened[0]);
-    largest = block_max(widened[0], std::min(size, n));
-  }
+  A largest = look_at(0);
   for (index_t i = 0, block = 0; i < n; i += size, ++block) {
     if (i > 0 && i % segment_size == 0) {
       state = merge(state, sums.state());
@@ -173,18 +181,12 @@ row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumu
     if (i + 2 * size <= n) {  // a whole block, and another to look at
       const T* const next = row + i + size;
       A* const next_widened = widened[(block + 1) % 2];
-      const A* x;
-      if constexpr (direct) {
-        x = row + i;
-      } else {
-        x = widened[block % 2];
-      }
       P m[4];
       for (P& lanes : m) lanes = P::all(-std::numeric_limits<A>::infinity());
       const auto beside = writer.begin(block);
       sums.add(fold_block<Set, Keep>(
-          x, std::integral_constant<index_t, size / P::lanes>{}, finite, scale.per_logit, out,
-          nullptr,
+          values(i), std::integral_constant<index_t, size / P::lanes>{}, finite, scale.per_logit,
+          out, nullptr,
           [&](index_t k, index_t turn) {
             prefetch(next + k, prefetch_bytes);
             const P z = load_packet(next + k);
@@ -193,26 +195,14 @@ row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumu
           },
           beside));
       writer.end();
-      largest = P::max(P::max(m[0], m[1]), P::max(m[2], m[3])).largest();
+      largest = largest_lane(m);
       continue;
     }
 
     const index_t count = std::min(size, n - i);
-    if constexpr (direct) {
-      sums.add(fold_part<Set, Keep>(row + i, count, finite, scale.per_logit, out));
-    } else {
-      sums.add(fold_part<Set, Keep>(widened[block % 2], count, finite, scale.per_logit, out));
-    }
+    sums.add(fold_part<Set, Keep>(values(i), count, finite, scale.per_logit, out));
     writer.write(block);
-    const index_t rest = std::min(size, n - i - count);
-    if (rest > 0) {
-      if constexpr (direct) {
-        largest = block_max(row + i + count, rest);
-      } else {
-        widen(row + i + count, rest, widened[(block + 1) % 2]);
-        largest = block_max(widened[(block + 1) % 2], rest);
-      }
-    }
+    if (i + size < n) largest = look_at(i + size);
   }
   return merge(state, sums.state());
 }
