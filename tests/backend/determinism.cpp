@@ -43,7 +43,7 @@ bool same_report(const loss_report& a, const loss_report& b) {
   return same_number(a.loss, b.loss) && same_number(a.mean_nll, b.mean_nll) && a.valid == b.valid &&
          a.non_finite == b.non_finite && same_moments(a.phi, b.phi) &&
          same_moments(a.weight, b.weight) && same_moments(a.end_prob, b.end_prob) &&
-         a.phi.bins.counts == b.phi.bins.counts && a.weight.bins.counts == b.weight.bins.counts &&
+         a.phi.bins == b.phi.bins && a.weight.bins == b.weight.bins &&
          same_bits(a.token_loss, b.token_loss);
 }
 

@@ -6,25 +6,32 @@
 // numbers: as easy as 1, 2, 3", SC 2011). A draw is a pure function of (seed, record, position),
 // so it does not depend on batching, threads or the order of calls.
 
-#include <array>
 #include <cstdint>
 
 #include <idiolect/config.hpp>
 
 namespace idiolect {
 
+/// 128 random bits.
+struct philox_words {
+  std::uint32_t word[4];
+
+  [[nodiscard]] IDIOLECT_HD std::uint32_t operator[](int i) const { return word[i]; }
+  friend bool operator==(const philox_words&, const philox_words&) = default;
+};
+
 /// Ten rounds of Philox4x32 over a 128-bit counter and a 64-bit key.
-[[nodiscard]] IDIOLECT_HD inline std::array<std::uint32_t, 4> philox4x32(
-    std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
+[[nodiscard]] IDIOLECT_HD inline philox_words philox4x32(philox_words counter, std::uint32_t key_low,
+                                                         std::uint32_t key_high) {
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t a = std::uint64_t{0xD2511F53u} * counter[0];
     const std::uint64_t b = std::uint64_t{0xCD9E8D57u} * counter[2];
-    counter = {static_cast<std::uint32_t>(b >> 32) ^ counter[1] ^ key[0],
-               static_cast<std::uint32_t>(b),
-               static_cast<std::uint32_t>(a >> 32) ^ counter[3] ^ key[1],
-               static_cast<std::uint32_t>(a)};
-    key[0] += 0x9E3779B9u;
-    key[1] += 0xBB67AE85u;
+    counter = {{static_cast<std::uint32_t>(b >> 32) ^ counter[1] ^ key_low,
+                static_cast<std::uint32_t>(b),
+                static_cast<std::uint32_t>(a >> 32) ^ counter[3] ^ key_high,
+                static_cast<std::uint32_t>(a)}};
+    key_low += 0x9E3779B9u;
+    key_high += 0xBB67AE85u;
   }
   return counter;
 }
@@ -35,10 +42,11 @@ struct philox {
   std::uint64_t record = 0;
 
   /// 128 random bits for one position.
-  [[nodiscard]] IDIOLECT_HD std::array<std::uint32_t, 4> bits(std::uint64_t position) const {
-    return philox4x32({static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(position >> 32),
-                       static_cast<std::uint32_t>(record), static_cast<std::uint32_t>(record >> 32)},
-                      {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
+  [[nodiscard]] IDIOLECT_HD philox_words bits(std::uint64_t position) const {
+    return philox4x32(
+        {{static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(position >> 32),
+          static_cast<std::uint32_t>(record), static_cast<std::uint32_t>(record >> 32)}},
+        static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
   }
 
   /// Uniform in [0, 1) with 53 random bits.

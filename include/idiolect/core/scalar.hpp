@@ -7,14 +7,29 @@
 //
 // Another library's half or bfloat16 takes part by specialising `scalar_traits`.
 
-#include <bit>
 #include <concepts>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #include <idiolect/config.hpp>
 
 namespace idiolect {
+
+namespace detail {
+/// std::bit_cast, which a device compiler takes for host code.
+template <class To, class From>
+  requires(sizeof(To) == sizeof(From) && std::is_trivially_copyable_v<To> &&
+           std::is_trivially_copyable_v<From>)
+[[nodiscard]] IDIOLECT_HD constexpr To bit_cast(const From& from) {
+  return __builtin_bit_cast(To, from);
+}
+/// Members of std::numeric_limits, for the same reason.
+template <class Real>
+inline constexpr Real infinity = std::numeric_limits<Real>::infinity();
+template <class Real>
+inline constexpr Real quiet_nan = std::numeric_limits<Real>::quiet_NaN();
+}  // namespace detail
 
 /// IEEE 754 binary16, storage only.
 struct half {
@@ -28,21 +43,21 @@ struct half {
   IDIOLECT_HD static float widen(std::uint16_t h) {
     const std::uint32_t sign = static_cast<std::uint32_t>(h & 0x8000u) << 16;
     const std::uint32_t magnitude = static_cast<std::uint32_t>(h & 0x7fffu) << 13;
-    if (magnitude >= 0x0f800000u) return std::bit_cast<float>(sign | 0x7f800000u | (magnitude & 0x007fffffu));
+    if (magnitude >= 0x0f800000u) return detail::bit_cast<float>(sign | 0x7f800000u | (magnitude & 0x007fffffu));
     // The exponent is rebiased by a multiplication, which also normalises subnormals.
-    const float value = std::bit_cast<float>(magnitude) * std::bit_cast<float>(0x77800000u);  // 2^112
-    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) | sign);
+    const float value = detail::bit_cast<float>(magnitude) * detail::bit_cast<float>(0x77800000u);  // 2^112
+    return detail::bit_cast<float>(detail::bit_cast<std::uint32_t>(value) | sign);
   }
   IDIOLECT_HD static std::uint16_t round(float x) {
-    const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
+    const std::uint32_t bits = detail::bit_cast<std::uint32_t>(x);
     const std::uint32_t sign = (bits >> 16) & 0x8000u;
     const std::uint32_t magnitude = bits & 0x7fffffffu;
     if (magnitude > 0x7f800000u) return static_cast<std::uint16_t>(sign | 0x7e00u);   // NaN
     if (magnitude >= 0x477ff000u) return static_cast<std::uint16_t>(sign | 0x7c00u);  // to inf
     std::uint32_t rounded;
     if (magnitude < 0x38800000u) {  // subnormal half: let the float adder round to even
-      const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
-      rounded = std::bit_cast<std::uint32_t>(shifted) - 0x3f000000u;
+      const float shifted = detail::bit_cast<float>(magnitude) + 0.5f;
+      rounded = detail::bit_cast<std::uint32_t>(shifted) - 0x3f000000u;
     } else {
       rounded = (magnitude - 0x38000000u + 0x0fffu + ((magnitude >> 13) & 1u)) >> 13;
     }
@@ -56,13 +71,13 @@ struct bfloat16 {
 
   bfloat16() = default;
   IDIOLECT_HD explicit bfloat16(float x) {
-    const std::uint32_t word = std::bit_cast<std::uint32_t>(x);
+    const std::uint32_t word = detail::bit_cast<std::uint32_t>(x);
     bits = (word & 0x7fffffffu) > 0x7f800000u
                ? static_cast<std::uint16_t>((word >> 16) | 0x0040u)  // NaN stays NaN
                : static_cast<std::uint16_t>((word + 0x7fffu + ((word >> 16) & 1u)) >> 16);
   }
   IDIOLECT_HD explicit operator float() const {
-    return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+    return detail::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
   }
 };
 

@@ -7,12 +7,12 @@
 // (a number, a key step) it leads; where it is not (wording), the student does.
 // Source: arXiv 2602.12222; `linear` with beta 3 is the authors' demo.
 
-#include <algorithm>
 #include <cmath>
 #include <concepts>
 #include <string>
 #include <variant>
 
+#include <idiolect/config.hpp>
 #include <idiolect/core/error.hpp>
 
 namespace idiolect {
@@ -28,7 +28,10 @@ concept lambda_schedule = std::copy_constructible<S> && requires(const S& s, dou
 struct linear_lambda {
   double beta = 3;
 
-  [[nodiscard]] double operator()(double h) const { return std::clamp(beta * h, 0.0, 1.0); }
+  [[nodiscard]] IDIOLECT_HD double operator()(double h) const {
+    const double lambda = beta * h;
+    return lambda < 0 ? 0 : lambda > 1 ? 1 : lambda;
+  }
   void validate() const {
     require(beta >= 0 && std::isfinite(beta), "linear_lambda::beta", "must be finite and >= 0");
   }
@@ -39,8 +42,9 @@ struct sigmoid_lambda {
   double beta = 10;
   double centre = 0.5;
 
-  [[nodiscard]] double operator()(double h) const {
-    return 1 / (1 + std::exp(-beta * (h - centre)));
+  [[nodiscard]] IDIOLECT_HD double operator()(double h) const {
+    using std::exp;
+    return 1 / (1 + exp(-beta * (h - centre)));
   }
   void validate() const {
     require(beta >= 0 && std::isfinite(beta), "sigmoid_lambda::beta", "must be finite and >= 0");
@@ -53,7 +57,7 @@ struct piecewise_lambda {
   double low = 0.3;
   double high = 0.7;
 
-  [[nodiscard]] double operator()(double h) const {
+  [[nodiscard]] IDIOLECT_HD double operator()(double h) const {
     if (h <= low) return 0;
     return h >= high ? 1 : (h - low) / (high - low);
   }
@@ -67,7 +71,7 @@ struct piecewise_lambda {
 struct constant_lambda {
   double value = 0.5;
 
-  [[nodiscard]] double operator()(double) const { return value; }
+  [[nodiscard]] IDIOLECT_HD double operator()(double) const { return value; }
   void validate() const {
     require(value >= 0 && value <= 1, "constant_lambda::value", "must be in [0, 1]");
   }

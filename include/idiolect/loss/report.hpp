@@ -7,6 +7,7 @@
 
 #include <vector>
 
+#include <idiolect/config.hpp>
 #include <idiolect/core/types.hpp>
 #include <idiolect/stats/summary.hpp>
 
@@ -17,17 +18,23 @@ struct token_summary : moment_summary {
   histogram<32> bins;
 
   token_summary() = default;
-  token_summary(double low, double high) { bins.low = low, bins.high = high; }
+  IDIOLECT_HD token_summary(double low, double high) { bins.low = low, bins.high = high; }
 
-  void add(double x) {
+  IDIOLECT_HD void add(double x) {
     moment_summary::add(x);
     bins.add(x);
   }
-  void merge(const token_summary& other) {
+  IDIOLECT_HD void merge(const token_summary& other) {
     moment_summary::merge(other);
     bins.merge(other.bins);
   }
 };
+
+namespace detail {
+/// Of the two quantities that every report follows, with their histograms' intervals.
+[[nodiscard]] IDIOLECT_HD inline token_summary empty_phi_summary() { return {-16, 8}; }
+[[nodiscard]] IDIOLECT_HD inline token_summary empty_weight_summary() { return {0, 2}; }
+}  // namespace detail
 
 /// Everything is over the valid rows: those whose target is not the ignored one. The summaries and
 /// mean_nll leave out non-finite rows.
@@ -36,9 +43,10 @@ struct loss_report {
   double mean_nll = 0;    ///< ungated, unweighted -log p, nats a token; 0 without valid rows
   index_t valid = 0;        ///< targets that are not ignored, the denominator of `mean`
   index_t non_finite = 0;   ///< valid rows with NaN, +inf or -inf only
-  token_summary phi{-16, 8};   ///< CLL, nats
-  token_summary weight{0, 2};  ///< the loss's pull on the target, `a`: for a gate, its weight
-  moment_summary end_prob;     ///< p of the end tokens, at rows where they are the target
+  token_summary phi = detail::empty_phi_summary();  ///< CLL, nats, binned over [-16, 8)
+  /// The loss's pull on the target, `a`: for a gate, its weight. Binned over [0, 2).
+  token_summary weight = detail::empty_weight_summary();
+  moment_summary end_prob;  ///< p of the end tokens, at rows where they are the target
   std::vector<double> token_loss;  ///< reduction::none: a weighted loss per row, 0 where ignored
 };
 

@@ -20,10 +20,9 @@
 
 #include <cmath>
 #include <concepts>
-#include <limits>
 
 #include <idiolect/config.hpp>
-#include <idiolect/core/types.hpp>
+#include <idiolect/core/scalar.hpp>
 
 namespace idiolect {
 
@@ -34,10 +33,10 @@ enum class moments : unsigned {
   collision = 2    ///< sum p^2
 };
 
-[[nodiscard]] constexpr moments operator|(moments a, moments b) {
+[[nodiscard]] IDIOLECT_HD constexpr moments operator|(moments a, moments b) {
   return static_cast<moments>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
 }
-[[nodiscard]] constexpr bool has(moments set, moments m) {
+[[nodiscard]] IDIOLECT_HD constexpr bool has(moments set, moments m) {
   return (static_cast<unsigned>(set) & static_cast<unsigned>(m)) == static_cast<unsigned>(m);
 }
 
@@ -65,14 +64,14 @@ template <std::floating_point Real, moments Set = moments::basic>
 struct row_state
     : detail::select_field<has(Set, moments::varentropy), detail::spread_field<Real>, detail::no_spread>,
       detail::select_field<has(Set, moments::collision), detail::squares_field<Real>, detail::no_squares> {
-  Real max = -std::numeric_limits<Real>::infinity();
+  Real max = -detail::infinity<Real>;
   Real sum = 0;
   Real first = 0;
 
   /// The state of one logit.
   [[nodiscard]] IDIOLECT_HD static row_state of(Real z) {
     row_state s;
-    if (z == -std::numeric_limits<Real>::infinity()) return s;
+    if (z == -detail::infinity<Real>) return s;
     s.max = z;
     s.sum = (z - z) + 1;  // NaN for NaN and +inf
     if constexpr (has(Set, moments::collision)) s.squares = s.sum;

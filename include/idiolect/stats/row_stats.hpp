@@ -12,9 +12,9 @@
 
 #include <cmath>
 #include <concepts>
-#include <limits>
 
 #include <idiolect/config.hpp>
+#include <idiolect/core/scalar.hpp>
 #include <idiolect/core/types.hpp>
 #include <idiolect/stats/row_state.hpp>
 
@@ -31,8 +31,8 @@ struct row_stats {
   Real log_sum = 0;        ///< lse - max, in [0, ln V]
   Real mean_offset = 0;    ///< E_p[z] - max, <= 0
   Real target_offset = 0;  ///< z_y - max, <= 0; -inf for a masked target
-  Real varentropy_or_nan = std::numeric_limits<Real>::quiet_NaN();
-  Real collision_or_nan = std::numeric_limits<Real>::quiet_NaN();
+  Real varentropy_or_nan = detail::quiet_nan<Real>;
+  Real collision_or_nan = detail::quiet_nan<Real>;
   token_id target = 0;       ///< y
   Real external_weight = 1;  ///< the caller's weight of this token, e.g. an advantage
 
@@ -75,7 +75,7 @@ template <std::floating_point Real, moments Set>
 [[nodiscard]] IDIOLECT_HD row_stats<Real, Set> finish(const row_state<Real, Set>& state,
                                                       Real target_logit, token_id target = 0) {
   using std::log;
-  constexpr Real nan = std::numeric_limits<Real>::quiet_NaN();
+  constexpr Real nan = detail::quiet_nan<Real>;
   row_stats<Real, Set> r;
   r.target = target;
   if (!state.finite()) {

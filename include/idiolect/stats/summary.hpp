@@ -5,12 +5,12 @@
 // Summaries of many numbers that merge: moments (Chan, Golub, LeVeque 1979) and a histogram.
 // Shards summarise on their own and merge in a fixed order.
 
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 
+#include <idiolect/config.hpp>
+#include <idiolect/core/scalar.hpp>
 #include <idiolect/core/types.hpp>
 
 namespace idiolect {
@@ -21,11 +21,11 @@ struct moment_summary {
   index_t nan_count = 0;
   double mean = 0;
   double sum_of_squares = 0;  ///< of deviations from the mean
-  double min = std::numeric_limits<double>::infinity();
-  double max = -std::numeric_limits<double>::infinity();
+  double min = detail::infinity<double>;
+  double max = -detail::infinity<double>;
 
-  void add(double x) {
-    if (std::isnan(x)) {
+  IDIOLECT_HD void add(double x) {
+    if (x != x) {
       ++nan_count;
       return;
     }
@@ -35,7 +35,7 @@ struct moment_summary {
     merge(one);
   }
 
-  void merge(const moment_summary& other) {
+  IDIOLECT_HD void merge(const moment_summary& other) {
     nan_count += other.nan_count;
     if (other.count == 0) return;
     if (count == 0) {
@@ -44,9 +44,9 @@ struct moment_summary {
       nan_count = nans;
       return;
     }
-    if (std::isinf(mean) || std::isinf(other.mean)) {  // a masked target's CLL is -inf
+    if (mean - mean != 0 || other.mean - other.mean != 0) {  // a masked target's CLL is -inf
       mean += other.mean;
-      sum_of_squares = std::numeric_limits<double>::quiet_NaN();
+      sum_of_squares = detail::quiet_nan<double>;
     } else {
       const auto a = static_cast<double>(count);
       const auto b = static_cast<double>(other.count);
@@ -62,7 +62,7 @@ struct moment_summary {
   /// Sample variance (n - 1); NaN below two values.
   [[nodiscard]] double variance() const {
     return count > 1 ? sum_of_squares / static_cast<double>(count - 1)
-                     : std::numeric_limits<double>::quiet_NaN();
+                     : detail::quiet_nan<double>;
   }
   [[nodiscard]] double standard_deviation() const { return std::sqrt(variance()); }
   [[nodiscard]] double sum() const { return count > 0 ? mean * static_cast<double>(count) : 0; }
@@ -73,13 +73,13 @@ template <std::size_t Bins>
 struct histogram {
   double low = 0;
   double high = 1;
-  std::array<std::uint64_t, Bins> counts{};
+  std::uint64_t counts[Bins] = {};
   std::uint64_t below = 0;
   std::uint64_t above = 0;
   std::uint64_t nan_count = 0;
 
-  void add(double x) {
-    if (std::isnan(x)) {
+  IDIOLECT_HD void add(double x) {
+    if (x != x) {
       ++nan_count;
     } else if (x < low) {
       ++below;
@@ -93,7 +93,7 @@ struct histogram {
   }
 
   /// Both cover the same interval.
-  void merge(const histogram& other) {
+  IDIOLECT_HD void merge(const histogram& other) {
     for (std::size_t i = 0; i < Bins; ++i) counts[i] += other.counts[i];
     below += other.below;
     above += other.above;
@@ -108,6 +108,8 @@ struct histogram {
   [[nodiscard]] double bin_low(std::size_t i) const {
     return low + (high - low) * static_cast<double>(i) / static_cast<double>(Bins);
   }
+
+  friend bool operator==(const histogram&, const histogram&) = default;
 };
 
 }  // namespace idiolect

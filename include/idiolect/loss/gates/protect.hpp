@@ -5,7 +5,6 @@
 // A gate with exceptions: chosen tokens (the end of sequence, an answer's delimiter) get a fixed
 // weight whatever the gate says, so that a gate cannot starve what an answer needs to close.
 
-#include <array>
 #include <cstddef>
 #include <utility>
 
@@ -19,7 +18,7 @@ struct protected_gate {
   static constexpr moments required = required_moments<Inner>;
 
   Inner inner;
-  std::array<token_id, Count> ids;
+  token_id ids[Count];
   double fixed = 1;
 
   template <class Stats>
@@ -49,7 +48,9 @@ struct protected_gate {
 /// `protect({end, delimiter}, 1.0, idft{})`.
 template <gate Inner, std::size_t Count>
 [[nodiscard]] constexpr auto protect(const token_id (&ids)[Count], double weight, Inner inner) {
-  return protected_gate<Inner, Count>{std::move(inner), std::to_array(ids), weight};
+  protected_gate<Inner, Count> gate{.inner = std::move(inner), .ids = {}, .fixed = weight};
+  for (std::size_t i = 0; i < Count; ++i) gate.ids[i] = ids[i];
+  return gate;
 }
 
 }  // namespace idiolect
