@@ -21,60 +21,14 @@
 
 #include "support/catch.hpp"
 #include "support/cells.hpp"
+#include "support/mixed_batch.hpp"
 #include "support/rows.hpp"
 
 namespace idiolect::test {
 namespace {
 
-constexpr index_t rows = 300;  // 100 chunks of three
+constexpr index_t rows = 300;  // a mixed_batch's
 constexpr index_t cols = 333;
-
-bool same_number(double a, double b) {
-  return std::memcmp(&a, &b, sizeof a) == 0;
-}
-
-bool same_moments(const moment_summary& a, const moment_summary& b) {
-  return a.count == b.count && a.nan_count == b.nan_count && same_number(a.mean, b.mean) &&
-         same_number(a.sum_of_squares, b.sum_of_squares) && same_number(a.min, b.min) &&
-         same_number(a.max, b.max);
-}
-
-bool same_report(const loss_report& a, const loss_report& b) {
-  return same_number(a.loss, b.loss) && same_number(a.mean_nll, b.mean_nll) && a.valid == b.valid &&
-         a.non_finite == b.non_finite && same_moments(a.phi, b.phi) &&
-         same_moments(a.weight, b.weight) && same_moments(a.end_prob, b.end_prob) &&
-         a.phi.bins == b.phi.bins && a.weight.bins == b.weight.bins &&
-         same_bits(a.token_loss, b.token_loss);
-}
-
-/// A batch with an ignored row, one that is not finite, weights and ends of sequences.
-template <class T>
-struct batch {
-  std::vector<T> logits;
-  std::vector<token_id> targets;
-  std::vector<float> weights;
-  std::vector<token_id> ends{1, 2, 3, 4, 5, 6, 7};
-
-  explicit batch(std::uint64_t seed)
-      : logits(gaussian_matrix<T>(rows, cols, 2, seed)), targets(random_targets(rows, cols, seed)) {
-    random_source random(seed);
-    for (index_t i = 0; i < rows; ++i) weights.push_back(static_cast<float>(random.uniform(-1, 2)));
-    targets[17] = -100;
-    logits[static_cast<std::size_t>(205 * cols + 3)] = store<T>(not_a_number);
-  }
-
-  template <class Backend>
-  std::pair<loss_report, std::vector<T>> run(const Backend& backend) const {
-    std::vector<T> gradient(logits.size());
-    auto report = loss_and_gradient(backend, matrix_view<const T>(logits.data(), rows, cols),
-                                    targets, idft{}, matrix_view<T>(gradient.data(), rows, cols),
-                                    {.reduce = reduction::none(),
-                                     .on_non_finite = non_finite::skip,
-                                     .weights = weights,
-                                     .end_tokens = ends});
-    return {std::move(report), std::move(gradient)};
-  }
-};
 
 /// Every index once, in an order that changes with each call.
 any_executor shuffled(std::uint64_t seed) {
@@ -92,7 +46,7 @@ any_executor shuffled(std::uint64_t seed) {
 }  // namespace
 
 TEMPLATE_TEST_CASE("the same bits for any executor", "", IDIOLECT_TEST_CELLS) {
-  const batch<typename TestType::scalar> b(81);
+  const mixed_batch<typename TestType::scalar> b(81);
   const auto [report, gradient] = b.run(TestType::backend());
   std::vector<std::pair<std::string, any_executor>> executors;
   for (const int threads : {1, 2, 3, 8}) {
@@ -116,7 +70,7 @@ TEMPLATE_TEST_CASE("the same bits for any executor", "", IDIOLECT_TEST_CELLS) {
 TEMPLATE_TEST_CASE("few long rows have the same bits however many threads share them", "",
                    cpu_float, cpu_double, cpu_bfloat16, reference_half) {
   using T = typename TestType::scalar;
-  constexpr index_t v = 100003;  // three segments of the CPU backend and a tail
+  constexpr index_t v = 100003;  // six segments of the CPU backend and a tail
   const auto entropic = [](const auto& backend, const auto& z, const auto& y, const auto& dz) {
     return loss_and_gradient(backend, z, y, through_weight(eaft(10)), dz).loss;
   };
@@ -193,7 +147,7 @@ TEMPLATE_TEST_CASE("a large gradient has the bits of one in place", "", cpu_floa
 }
 
 TEST_CASE("policies take executors as they are") {
-  const batch<float> b(82);
+  const mixed_batch<float> b(82);
   const auto want = b.run(cpu{});
   const auto check = [&](const auto& policy) {
     const auto got = b.run(policy);
@@ -212,7 +166,7 @@ TEST_CASE("policies take executors as they are") {
 TEMPLATE_TEST_CASE("a row does not depend on its batch", "", cpu_float, cpu_half,
                    reference_double) {
   using T = typename TestType::scalar;
-  const batch<T> b(83);
+  const mixed_batch<T> b(83);
   const auto [report, gradient] = b.run(TestType::backend());
   bool same = true;
   for (const index_t i : {0, 1, 16, 128, 299}) {
@@ -236,7 +190,7 @@ TEMPLATE_TEST_CASE("calls on other data run at the same time", "", cpu_float, cp
   std::vector<std::thread> callers;
   for (std::uint64_t c = 0; c < 4; ++c) {
     callers.emplace_back([&wrong, pool, c] {
-      const batch<T> b(84 + c);
+      const mixed_batch<T> b(84 + c);
       const auto [report, gradient] = b.run(TestType::backend());
       for (int round = 0; round < 5; ++round) {
         const auto [other_report, other_gradient] = b.run(TestType::backend(any(pool)));
@@ -249,7 +203,7 @@ TEMPLATE_TEST_CASE("calls on other data run at the same time", "", cpu_float, cp
 }
 
 TEST_CASE("an exception in a user's gate reaches the caller") {
-  const batch<float> b(85);
+  const mixed_batch<float> b(85);
   const auto throwing = [](const auto& s) {
     if (s.target >= 0) throw std::runtime_error("from the gate");
     return 1.0;

@@ -140,8 +140,7 @@ TEMPLATE_TEST_CASE("gradients at every element are those of the oracle", "", IDI
   }
 }
 
-TEMPLATE_TEST_CASE("the gradient may be of another scalar type", "", on_cpu<float>, on_cpu<half>,
-                   on_cpu<double>, on_reference<bfloat16>) {
+TEMPLATE_TEST_CASE("the gradient may be of another scalar type", "", IDIOLECT_TEST_FEW_CELLS) {
   using T = typename TestType::scalar;
   const auto logits = gaussian_matrix<T>(rows, cols, 2, 43);
   const matrix_view<const T> z(logits.data(), rows, cols);
@@ -167,8 +166,8 @@ TEMPLATE_TEST_CASE("the gradient may be of another scalar type", "", on_cpu<floa
   check(bfloat16{});
 }
 
-TEMPLATE_TEST_CASE("a wider gradient keeps its digits in accumulation", "", on_cpu<float>,
-                   on_cpu<half>, on_reference<float>) {
+TEMPLATE_TEST_CASE("a wider gradient keeps its digits in accumulation", "",
+                   IDIOLECT_TEST_FEW_CELLS) {
   using T = typename TestType::scalar;
   const auto logits = gaussian_matrix<T>(rows, cols, 2, 44);
   const double start = 1 + 0x1.0p-40;  // not a float
@@ -190,24 +189,24 @@ TEST_CASE("Eigen and vectors go in and come out") {
   const row_major logits = row_major::Random(4, 9);
   row_major gradient(4, 9);
   const Eigen::VectorXi y = Eigen::VectorXi::Constant(4, 3);
-  const auto report = loss_and_gradient(cpu{}, logits, y, idft{}, gradient);
+  const auto report = loss_and_gradient(fast(), logits, y, idft{}, gradient);
   CHECK(report.valid == 4);
   CHECK(std::abs(gradient.sum()) < 1e-6f);
   // A block of a wider matrix, and the transpose in Eigen's own order.
   row_major wide = row_major::Zero(4, 20);
   auto block = wide.block(0, 5, 4, 9);
-  (void)loss_and_gradient(cpu{}, logits, y, idft{}, block);
+  (void)loss_and_gradient(fast(), logits, y, idft{}, block);
   CHECK(wide.block(0, 5, 4, 9) == gradient);
   CHECK(wide.leftCols(5).isZero(0));
   CHECK(wide.rightCols(6).isZero(0));
   const Eigen::MatrixXf columns = logits.transpose();
   Eigen::MatrixXf column_gradient(9, 4);
-  (void)loss_and_gradient(cpu{}, columns_as_rows(columns), y, idft{},
+  (void)loss_and_gradient(fast(), columns_as_rows(columns), y, idft{},
                           columns_as_rows(column_gradient));
   CHECK(column_gradient == gradient.transpose());
   // One row.
   std::vector<float> row(logits.data(), logits.data() + 9), dz(9);
-  (void)loss_and_gradient(cpu{}, row, std::vector<int>{3}, idft{}, dz);
+  (void)loss_and_gradient(fast(), row, std::vector<int>{3}, idft{}, dz);
   CHECK(std::abs(dz[0] - 4 * gradient(0, 0)) < 1e-6f);
 }
 
@@ -218,7 +217,7 @@ TEST_CASE("a gradient that overlaps the logits in part is an error") {
   const auto complaint = [&](auto view, const loss_options& o = {}) {
     const auto before = memory;
     const auto e =
-        raised<shape_error>([&] { (void)loss_and_gradient(cpu{}, logits, y, nll{}, view, o); });
+        raised<shape_error>([&] { (void)loss_and_gradient(fast(), logits, y, nll{}, view, o); });
     if (e.argument() != "nothing was raised") CHECK(same_bits(before, memory));
     memory.assign(200, 0.5f);
     return e.argument();
@@ -252,7 +251,7 @@ TEST_CASE("a gradient that overlaps the logits in part is an error") {
   std::vector<double> wide(100);
   const matrix_view<const float> narrow(reinterpret_cast<const float*>(wide.data()), 4, 10, 20);
   CHECK(raised<shape_error>([&] {
-          (void)loss_and_gradient(cpu{}, narrow, y, nll{},
+          (void)loss_and_gradient(fast(), narrow, y, nll{},
                                   matrix_view<double>(wide.data() + 5, 4, 10, 10));
         }).argument() == "gradient");
 }
@@ -263,9 +262,9 @@ TEST_CASE("rows of logits and gradient may interleave") {
   std::vector<float> apart(40), memory(80, -7.25f);
   for (index_t i = 0; i < 4; ++i) std::copy_n(values.begin() + i * 10, 10, memory.begin() + i * 20);
   const auto before = memory;
-  (void)loss_and_gradient(cpu{}, matrix_view<const float>(values.data(), 4, 10), y, idft{},
+  (void)loss_and_gradient(fast(), matrix_view<const float>(values.data(), 4, 10), y, idft{},
                           matrix_view<float>(apart.data(), 4, 10));
-  (void)loss_and_gradient(cpu{}, matrix_view<const float>(memory.data(), 4, 10, 20), y, idft{},
+  (void)loss_and_gradient(fast(), matrix_view<const float>(memory.data(), 4, 10, 20), y, idft{},
                           matrix_view<float>(memory.data() + 10, 4, 10, 20));
   bool same = true;
   for (index_t i = 0; i < 4; ++i) {
@@ -282,11 +281,11 @@ TEST_CASE("one row in place and beside itself") {
   std::vector<float> memory(20, 0.5f);
   const std::vector<token_id> y{0};
   const matrix_view<float> row(memory.data(), 1, 10);
-  CHECK_NOTHROW((void)loss_and_gradient(cpu{}, row, y, nll{}, row));
-  CHECK_NOTHROW(
-      (void)loss_and_gradient(cpu{}, row, y, nll{}, matrix_view<float>(memory.data() + 10, 1, 10)));
+  CHECK_NOTHROW((void)loss_and_gradient(fast(), row, y, nll{}, row));
+  CHECK_NOTHROW((void)loss_and_gradient(fast(), row, y, nll{},
+                                        matrix_view<float>(memory.data() + 10, 1, 10)));
   CHECK_THROWS_AS(
-      (void)loss_and_gradient(cpu{}, row, y, nll{}, matrix_view<float>(memory.data() + 9, 1, 10)),
+      (void)loss_and_gradient(fast(), row, y, nll{}, matrix_view<float>(memory.data() + 9, 1, 10)),
       shape_error);
 }
 
@@ -298,7 +297,7 @@ TEST_CASE("a gradient of another shape is an error and nothing is written") {
   const std::vector<token_id> y{0, 1, 2};
   for (const auto& view : {matrix_view<float>(gradient.data(), 2, 10),
                            matrix_view<float>(gradient.data(), 3, 9), matrix_view<float>{}}) {
-    const auto e = raised<shape_error>([&] { (void)loss_and_gradient(cpu{}, z, y, nll{}, view); });
+    const auto e = raised<shape_error>([&] { (void)loss_and_gradient(fast(), z, y, nll{}, view); });
     CHECK(e.argument() == "gradient");
     CHECK_THAT(e.what(), Catch::Matchers::ContainsSubstring("the logits are 3 x 10"));
   }

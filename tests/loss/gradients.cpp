@@ -90,8 +90,8 @@ void compare(const std::string& name, const sample_row& row, double temperature,
                 [&] { return "element " + std::to_string(i) + " of " + where(); });
     }
   };
-  one(run(cpu{}, row, f, temperature), "cpu");
-  one(run(reference{}, row, f, temperature), "reference");
+  one(run(fast(), row, f, temperature), "the fast backend");
+  one(run(plain(), row, f, temperature), "the plain backend");
 }
 
 exact_stats stats_at(const std::vector<long double>& logits, const sample_row& row,
@@ -267,12 +267,12 @@ TEST_CASE("the gradient of a gate sums to zero and lse's part to c") {
       return static_cast<double>(total);
     };
     const auto where = [&] { return row.name; };
-    worst.see(std::fabs(sum(run(cpu{}, row, erased(idft{}), 1).gradient)), where);
-    worst.see(std::fabs(sum(run(cpu{}, row, erased(entropy_bonus{0.7}), 1).gradient)), where);
+    worst.see(std::fabs(sum(run(fast(), row, erased(idft{}), 1).gradient)), where);
+    worst.see(std::fabs(sum(run(fast(), row, erased(entropy_bonus{0.7}), 1).gradient)), where);
     const double lse = static_cast<double>(
         exact(row.logits.data(), static_cast<index_t>(row.logits.size()), row.target).lse());
     worst.see(
-        scaled_error(sum(run(cpu{}, row, erased(z_loss{0.5}), 1).gradient), row.external * lse),
+        scaled_error(sum(run(fast(), row, erased(z_loss{0.5}), 1).gradient), row.external * lse),
         where);
   }
   INFO(worst.where << ": " << worst.value);
@@ -283,10 +283,10 @@ TEST_CASE("through the weight the sign of the gradient can change") {
   // -p^g log p peaks at p = exp(-1/g): below it the target is pushed down. With g = 1: 1/e.
   const std::vector<double> row{0, 0, 0, 0, 0, 0, 0, 0};
   const sample_row unlikely{"p = 1/8", row, 0, 1};
-  CHECK(run(cpu{}, unlikely, erased(dft{}), 1).gradient[0] < 0);
-  CHECK(run(cpu{}, unlikely, erased(through_weight(dft{})), 1).gradient[0] > 0);
+  CHECK(run(fast(), unlikely, erased(dft{}), 1).gradient[0] < 0);
+  CHECK(run(fast(), unlikely, erased(through_weight(dft{})), 1).gradient[0] > 0);
   const sample_row likely{"p = 1/2", {0, 0}, 0, 1};
-  CHECK(run(cpu{}, likely, erased(through_weight(dft{})), 1).gradient[0] < 0);
+  CHECK(run(fast(), likely, erased(through_weight(dft{})), 1).gradient[0] < 0);
 }
 
 }  // namespace idiolect::test

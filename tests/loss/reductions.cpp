@@ -48,7 +48,9 @@ struct batch {
   [[nodiscard]] exact_stats stats(index_t i) const {
     return exact(logits.data() + i * cols, cols, targets[static_cast<std::size_t>(i)]);
   }
-  [[nodiscard]] bool ignored(index_t i) const { return targets[static_cast<std::size_t>(i)] == -100; }
+  [[nodiscard]] bool ignored(index_t i) const {
+    return targets[static_cast<std::size_t>(i)] == -100;
+  }
 };
 
 /// The DFT loss and gradient with a factor for each row, by the formula.
@@ -80,7 +82,7 @@ struct outcome {
 outcome run(const batch& b, const loss_options& o, double before = not_a_number) {
   outcome r;
   r.gradient.assign(b.logits.size(), before);
-  r.report = loss_and_gradient(cpu{}, b.view(), b.targets, dft{},
+  r.report = loss_and_gradient(fast(), b.view(), b.targets, dft{},
                                matrix_view<double>(r.gradient.data(), rows, cols), o);
   return r;
 }
@@ -108,13 +110,13 @@ TEST_CASE("sum and mean are over the tokens that are not ignored") {
   CHECK(run(b, {}).report.valid == b.valid);
   check(run(b, {.reduce = reduction::mean_over(77)}), direct(b, [](index_t) { return 1.0L / 77; }));
   // The loss alone is the same number.
-  CHECK(loss(cpu{}, b.view(), b.targets, dft{}).loss == run(b, {}).report.loss);
+  CHECK(loss(fast(), b.view(), b.targets, dft{}).loss == run(b, {}).report.loss);
 }
 
 TEST_CASE("the other backend reduces alike") {
   const batch b;
   std::vector<double> gradient(b.logits.size());
-  const auto report = loss_and_gradient(reference{}, b.view(), b.targets, dft{},
+  const auto report = loss_and_gradient(plain(), b.view(), b.targets, dft{},
                                         matrix_view<double>(gradient.data(), rows, cols));
   const direct want(b, [&](index_t) { return 1.0L / static_cast<long double>(b.valid); });
   CHECK(scaled_error(report.loss, want.loss) < 1e-13);
@@ -130,12 +132,12 @@ TEST_CASE("micro-batches with mean_over are the whole batch") {
   for (int k = 0; k < 5; ++k) {
     const index_t first = cuts[k], count = cuts[k + 1] - cuts[k];
     const auto part =
-        loss_and_gradient(cpu{}, b.view(first, count), b.target(first, count), dft{},
+        loss_and_gradient(fast(), b.view(first, count), b.target(first, count), dft{},
                           matrix_view<double>(gradient.data() + first * cols, count, cols),
                           {.reduce = reduction::mean_over(static_cast<double>(b.valid))});
     loss += part.loss;
     mean_of_means +=
-        idiolect::loss(cpu{}, b.view(first, count), b.target(first, count), dft{}).loss / 5;
+        idiolect::loss(fast(), b.view(first, count), b.target(first, count), dft{}).loss / 5;
   }
   CHECK(scaled_error(loss, whole.report.loss) < 1e-14);
   CHECK(largest_difference(gradient, {whole.gradient.begin(), whole.gradient.end()}) < 1e-16);
@@ -149,7 +151,7 @@ TEST_CASE("a mean over nothing is an error only where there is something") {
   CHECK(raised([&] { (void)run(b, {.reduce = reduction::mean_over(not_a_number)}); }).argument() ==
         "reduction::mean_over");
   const std::vector<token_id> ignored(rows, -100);
-  const auto report = loss(cpu{}, b.view(), ignored, dft{}, {.reduce = reduction::mean_over(0)});
+  const auto report = loss(fast(), b.view(), ignored, dft{}, {.reduce = reduction::mean_over(0)});
   CHECK(report.loss == 0);
 }
 
@@ -240,7 +242,7 @@ TEST_CASE("a weight of 0 silences an infinite loss") {
   const std::vector<token_id> targets{1, 0};
   const std::vector<float> weights{0, 1};
   std::vector<double> gradient(4, not_a_number);
-  const auto report = loss_and_gradient(cpu{}, matrix_view<const double>(logits.data(), 2, 2),
+  const auto report = loss_and_gradient(fast(), matrix_view<const double>(logits.data(), 2, 2),
                                         targets, nll{}, matrix_view<double>(gradient.data(), 2, 2),
                                         {.reduce = reduction::sum(), .weights = weights});
   CHECK(std::isfinite(report.loss));
@@ -272,7 +274,7 @@ TEST_CASE("the report stands beside the loss") {
   const batch b;
   const std::vector<token_id> ends{4, 9};
   const auto report =
-      loss(cpu{}, b.view(), b.targets, idft{}, {.weights = b.weights, .end_tokens = ends});
+      loss(fast(), b.view(), b.targets, idft{}, {.weights = b.weights, .end_tokens = ends});
   long double nll = 0, phi = 0, weight = 0, end_prob = 0, smallest = 0;
   index_t tokens = 0, end_count = 0, positive = 0;
   for (index_t i = 0; i < rows; ++i) {
@@ -317,15 +319,15 @@ TEST_CASE("the report stands beside the loss") {
 TEST_CASE("a falling gated loss is told from learning by the likelihood beside it") {
   // The target's probability falls from 1/2 to 1e-9: the DFT loss falls too, mean_nll rises.
   const std::vector<token_id> target{0};
-  const auto before = loss(cpu{}, std::vector<double>{0, 0}, target, dft{});
-  const auto after = loss(cpu{}, std::vector<double>{-20, 0}, target, dft{});
+  const auto before = loss(fast(), std::vector<double>{0, 0}, target, dft{});
+  const auto after = loss(fast(), std::vector<double>{-20, 0}, target, dft{});
   CHECK(after.loss < before.loss);
   CHECK(after.mean_nll > before.mean_nll);
 }
 
 TEST_CASE("rows without probability are said in the report") {
   const std::vector<double> logits{0, -infinity, 0, 0};
-  const auto report = loss(cpu{}, matrix_view<const double>(logits.data(), 2, 2),
+  const auto report = loss(fast(), matrix_view<const double>(logits.data(), 2, 2),
                            std::vector<token_id>{1, 0}, dft{});
   CHECK(std::abs(report.loss - 0.5 * 0.5 * std::log(2.0)) < 1e-15);  // the first is exactly 0
   CHECK(report.mean_nll == infinity);
@@ -344,16 +346,17 @@ TEST_CASE("a temperature outside the positive numbers, or that overflows, is an 
 TEST_CASE("the ignored target may be any number in any integer type") {
   const std::vector<double> logits = gaussian_row(4 * 30, 1, 35);
   const matrix_view<const double> z(logits.data(), 4, 30);
-  const auto want = loss(cpu{}, z, std::vector<token_id>{1, 24, -100, 3}, nll{}).loss;
-  CHECK(loss(cpu{}, z, std::vector<std::int64_t>{1, 24, -1, 3}, nll{}, {.ignore_index = -1}).loss ==
-        want);
-  CHECK(loss(cpu{}, z, std::vector<std::int16_t>{1, 24, 0, 3}, nll{}, {.ignore_index = 0}).loss ==
+  const auto want = loss(fast(), z, std::vector<token_id>{1, 24, -100, 3}, nll{}).loss;
+  CHECK(
+      loss(fast(), z, std::vector<std::int64_t>{1, 24, -1, 3}, nll{}, {.ignore_index = -1}).loss ==
+      want);
+  CHECK(loss(fast(), z, std::vector<std::int16_t>{1, 24, 0, 3}, nll{}, {.ignore_index = 0}).loss ==
         want);
   // -1000 does not fit into 8 bits, where it would look like 24: nothing is ignored.
   const auto all =
-      loss(cpu{}, z, std::vector<std::int8_t>{1, 24, 2, 3}, nll{}, {.ignore_index = -1000});
+      loss(fast(), z, std::vector<std::int8_t>{1, 24, 2, 3}, nll{}, {.ignore_index = -1000});
   CHECK(all.valid == 4);
-  CHECK(all.loss == loss(cpu{}, z, std::vector<token_id>{1, 24, 2, 3}, nll{}).loss);
+  CHECK(all.loss == loss(fast(), z, std::vector<token_id>{1, 24, 2, 3}, nll{}).loss);
 }
 
 }  // namespace idiolect::test

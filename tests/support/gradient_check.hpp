@@ -5,10 +5,13 @@
 // A row's gradient beside the oracle's, element by element, in units of what is allowed there.
 
 #include <cmath>
+#include <concepts>
 #include <string>
 
-#include "support/cells.hpp"
+#include <idiolect/loss/token_loss.hpp>
+
 #include "support/oracle.hpp"
+#include "support/tolerance.hpp"
 
 namespace idiolect::test {
 

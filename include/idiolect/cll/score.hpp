@@ -12,11 +12,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <vector>
 
+#include <idiolect/config.hpp>
 #include <idiolect/core/matrix_view.hpp>
+#include <idiolect/core/scalar.hpp>
 #include <idiolect/core/targets.hpp>
 #include <idiolect/stats/fold.hpp>
 #include <idiolect/stats/row_stats.hpp>
@@ -35,10 +36,10 @@ enum class token_status : std::uint8_t {
 
 /// One token under the model. Natural logarithms.
 struct token_score {
-  double log_prob = std::numeric_limits<double>::quiet_NaN();    ///< log p_y
-  double entropy = std::numeric_limits<double>::quiet_NaN();     ///< H(p), nats
-  double varentropy = std::numeric_limits<double>::quiet_NaN();  ///< Var[log p], nats^2: of phi
-  double phi = std::numeric_limits<double>::quiet_NaN();         ///< CLL, nats
+  double log_prob = detail::quiet_nan<double>;    ///< log p_y
+  double entropy = detail::quiet_nan<double>;     ///< H(p), nats
+  double varentropy = detail::quiet_nan<double>;  ///< Var[log p], nats^2: of phi
+  double phi = detail::quiet_nan<double>;         ///< CLL, nats
   token_status status = token_status::ignored;
 };
 
@@ -51,6 +52,16 @@ struct score_options {
 };
 
 namespace detail {
+
+/// The score of a row that was not ignored, centred by the model itself.
+[[nodiscard]] IDIOLECT_HD inline token_score score_of(
+    const row_stats<double, moments::varentropy>& stats) {
+  return {.log_prob = stats.log_prob(),
+          .entropy = stats.entropy(),
+          .varentropy = stats.varentropy(),
+          .phi = stats.phi(),
+          .status = stats.finite() ? token_status::scored : token_status::non_finite};
+}
 
 /// Centre and variance of log p under the sampler's distribution, for a finite row. Offsets from
 /// the row's maximum, which every sampler keeps: for one token, or several that tie, both are
@@ -104,12 +115,7 @@ template <folding_backend Backend, matrix_like Logits, target_range Targets>
     const auto k = static_cast<std::size_t>(i);
     const auto* const row = z.row(i);
     const auto stats = finish(state, static_cast<double>(load(row[y[k]])) * inverse_temperature);
-    token_score& s = scores[k];
-    s.status = stats.finite() ? token_status::scored : token_status::non_finite;
-    s.log_prob = stats.log_prob();
-    s.entropy = stats.entropy();
-    s.varentropy = stats.varentropy();
-    s.phi = stats.phi();
+    token_score& s = scores[k] = detail::score_of(stats);
     if (options.sampler && stats.finite()) {
       detail::centre_by_sampler(row, z.cols(), stats, options, s);
     }

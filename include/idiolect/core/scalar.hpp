@@ -29,6 +29,8 @@ template <class Real>
 inline constexpr Real infinity = std::numeric_limits<Real>::infinity();
 template <class Real>
 inline constexpr Real quiet_nan = std::numeric_limits<Real>::quiet_NaN();
+template <class Real>
+inline constexpr Real largest_finite = std::numeric_limits<Real>::max();
 }  // namespace detail
 
 /// IEEE 754 binary16, storage only.
@@ -41,14 +43,25 @@ struct half {
 
  private:
   IDIOLECT_HD static float widen(std::uint16_t h) {
+#if defined(__CUDA_ARCH__)
+    float wide;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(h));
+    return wide;
+#else
     const std::uint32_t sign = static_cast<std::uint32_t>(h & 0x8000u) << 16;
     const std::uint32_t magnitude = static_cast<std::uint32_t>(h & 0x7fffu) << 13;
     if (magnitude >= 0x0f800000u) return detail::bit_cast<float>(sign | 0x7f800000u | (magnitude & 0x007fffffu));
     // The exponent is rebiased by a multiplication, which also normalises subnormals.
     const float value = detail::bit_cast<float>(magnitude) * detail::bit_cast<float>(0x77800000u);  // 2^112
     return detail::bit_cast<float>(detail::bit_cast<std::uint32_t>(value) | sign);
+#endif
   }
   IDIOLECT_HD static std::uint16_t round(float x) {
+#if defined(__CUDA_ARCH__)
+    std::uint16_t narrow;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(narrow) : "f"(x));
+    return narrow;
+#else
     const std::uint32_t bits = detail::bit_cast<std::uint32_t>(x);
     const std::uint32_t sign = (bits >> 16) & 0x8000u;
     const std::uint32_t magnitude = bits & 0x7fffffffu;
@@ -62,6 +75,7 @@ struct half {
       rounded = (magnitude - 0x38000000u + 0x0fffu + ((magnitude >> 13) & 1u)) >> 13;
     }
     return static_cast<std::uint16_t>(sign | rounded);
+#endif
   }
 };
 

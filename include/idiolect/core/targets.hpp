@@ -48,23 +48,39 @@ template <target_range R>
   return targets;
 }
 
+namespace detail {
+
+/// Raises shape_error unless there is one target a row and at least one column.
+template <class T>
+void check_target_count(const matrix_view<T>& logits, std::size_t targets) {
+  require(static_cast<index_t>(targets) == logits.rows(), "targets", [&] {
+    return std::to_string(targets) + " targets for " + std::to_string(logits.rows()) +
+           " rows of logits";
+  });
+  require(logits.rows() == 0 || logits.cols() > 0, "logits", "an empty vocabulary");
+}
+
+/// Raises target_error: row's target is neither in the vocabulary nor `ignore`.
+[[noreturn]] inline void raise_target(index_t row, index_t target, index_t vocabulary,
+                                      token_id ignore) {
+  raise(target_error("targets",
+                     "target " + std::to_string(target) + " is outside the vocabulary of " +
+                         std::to_string(vocabulary) + " (and not the ignored " +
+                         std::to_string(ignore) + ")",
+                     row));
+}
+
+}  // namespace detail
+
 /// Raises shape_error unless there is one target a row and at least one column, and target_error
 /// for the first target that is neither in [0, cols) nor `ignore`.
 template <class T, std::signed_integral Target>
 void check_targets(const matrix_view<T>& logits, std::span<const Target> targets, token_id ignore) {
-  require(static_cast<index_t>(targets.size()) == logits.rows(), "targets", [&] {
-    return std::to_string(targets.size()) + " targets for " + std::to_string(logits.rows()) +
-           " rows of logits";
-  });
-  require(logits.rows() == 0 || logits.cols() > 0, "logits", "an empty vocabulary");
+  detail::check_target_count(logits, targets.size());
   for (std::size_t i = 0; i < targets.size(); ++i) {
     const auto t = static_cast<index_t>(targets[i]);
     if (t == ignore || (t >= 0 && t < logits.cols())) continue;
-    raise(target_error("targets",
-                       "target " + std::to_string(t) + " is outside the vocabulary of " +
-                           std::to_string(logits.cols()) + " (and not the ignored " +
-                           std::to_string(ignore) + ")",
-                       static_cast<index_t>(i)));
+    detail::raise_target(static_cast<index_t>(i), t, logits.cols(), ignore);
   }
 }
 

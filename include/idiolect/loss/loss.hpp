@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <ranges>
 #include <span>
 #include <string>
@@ -25,6 +24,7 @@
 #include <idiolect/core/matrix_view.hpp>
 #include <idiolect/core/targets.hpp>
 #include <idiolect/loss/options.hpp>
+#include <idiolect/loss/partial_report.hpp>
 #include <idiolect/loss/report.hpp>
 #include <idiolect/loss/span.hpp>
 #include <idiolect/loss/token_loss.hpp>
@@ -34,29 +34,30 @@ namespace idiolect {
 
 namespace detail {
 
-/// Factor of each row's loss in the reduced loss, from options that have been checked.
+/// Factor of every row's loss in the reduced loss of `valid` rows, unless it is a sequence_mean; from
+/// options that have been checked but for the reduction's.
+[[nodiscard]] inline double common_scale(const loss_options& o, index_t valid) {
+  switch (o.reduce.how) {
+    case reduction::kind::mean:
+      return valid > 0 ? 1 / static_cast<double>(valid) : 0;
+    case reduction::kind::mean_over:
+      require(valid == 0 || o.reduce.tokens > 0, "reduction::mean_over",
+              "the number of tokens must be > 0");
+      return valid > 0 ? 1 / o.reduce.tokens : 0;
+    default:
+      return 1;
+  }
+}
+
+/// Factor of each row's loss in the reduced loss.
 class row_scales {
  public:
   template <class Target>
   row_scales(std::span<const Target> targets, const loss_options& o)
       : offsets_(o.sequence_offsets) {
     for (const Target t : targets) valid_ += static_cast<index_t>(t) != o.ignore_index;
-    switch (o.reduce.how) {
-      case reduction::kind::sum:
-      case reduction::kind::none:
-        break;
-      case reduction::kind::mean:
-        scale_ = valid_ > 0 ? 1 / static_cast<double>(valid_) : 0;
-        break;
-      case reduction::kind::mean_over:
-        require(valid_ == 0 || o.reduce.tokens > 0, "reduction::mean_over",
-                "the number of tokens must be > 0");
-        scale_ = valid_ > 0 ? 1 / o.reduce.tokens : 0;
-        break;
-      case reduction::kind::sequence_mean:
-        by_sequence(targets, o.ignore_index);
-        break;
-    }
+    scale_ = common_scale(o, valid_);
+    if (o.reduce.how == reduction::kind::sequence_mean) by_sequence(targets, o.ignore_index);
   }
 
   [[nodiscard]] index_t valid() const { return valid_; }
@@ -70,7 +71,6 @@ class row_scales {
  private:
   template <class Target>
   void by_sequence(std::span<const Target> targets, token_id ignore) {
-    require(!offsets_.empty() || targets.empty(), "sequence_offsets", "sequence_mean needs them");
     per_sequence_.resize(offsets_.size());
     index_t sequences = 0;
     for (std::size_t k = 0; k + 1 < offsets_.size(); ++k) {
@@ -86,7 +86,7 @@ class row_scales {
 
   std::span<const index_t> offsets_;
   std::vector<double> per_sequence_;
-  double scale_ = 1;
+  double scale_;
   index_t valid_ = 0;
 };
 
@@ -96,7 +96,11 @@ inline void check_options(const loss_options& o, index_t rows) {
     return std::to_string(o.weights.size()) + " weights for " + std::to_string(rows) + " rows";
   });
   const auto& offsets = o.sequence_offsets;
-  if (offsets.empty()) return;
+  if (offsets.empty()) {
+    require(o.reduce.how != reduction::kind::sequence_mean || rows == 0, "sequence_offsets",
+            "sequence_mean needs them");
+    return;
+  }
   require(offsets.front() == 0 && offsets.back() == rows && std::ranges::is_sorted(offsets),
           "sequence_offsets", [&] {
             return "must ascend from 0 to the " + std::to_string(rows) + " rows";
@@ -137,27 +141,6 @@ void check_gradient(const matrix_view<const T>& logits, const matrix_view<G>& gr
                     "gradient, or memory apart from them"));
 }
 
-/// The report of some rows, and the first that was not finite.
-struct partial_report {
-  loss_report report;
-  index_t first_non_finite = -1;
-
-  void merge(const partial_report& next) {
-    report.loss += next.report.loss;
-    report.mean_nll += next.report.mean_nll;  // a sum until the end
-    report.non_finite += next.report.non_finite;
-    report.phi.merge(next.report.phi);
-    report.weight.merge(next.report.weight);
-    report.end_prob.merge(next.report.end_prob);
-    if (first_non_finite < 0) first_non_finite = next.first_non_finite;
-  }
-};
-
-template <class G>
-void fill_row(G* row, index_t n, double value) {
-  std::fill_n(row, n, store<G>(value));
-}
-
 /// Stands for the scalar of a gradient that nobody asked for.
 struct void_gradient {};
 
@@ -173,6 +156,7 @@ class loss_pass {
         loss_(loss),
         gradient_(gradient),
         options_(options),
+        row_options_(row_options_of(options)),
         scales_(targets, options) {}
 
   loss_report run() {
@@ -204,15 +188,9 @@ class loss_pass {
 
     partial_report all;
     for (const auto& partial : partials) all.merge(partial);
-    if (options_.on_non_finite == non_finite::error && all.first_non_finite >= 0) {
-      raise(non_finite_error("logits", "NaN, +inf or no finite logit", all.first_non_finite));
-    }
-    loss_report& report = all.report;
-    report.valid = scales_.valid();
+    loss_report report = finish_report(all, scales_.valid(), options_.on_non_finite);
     report.token_loss = std::move(token_loss);
-    const index_t finite = report.valid - report.non_finite;
-    report.mean_nll = finite > 0 ? report.mean_nll / static_cast<double>(finite) : 0;
-    return std::move(all.report);
+    return report;
   }
 
  private:
@@ -245,7 +223,7 @@ class loss_pass {
     for (; i < end && count < static_cast<std::size_t>(most); ++i) {
       const auto target = static_cast<index_t>(targets_[static_cast<std::size_t>(i)]);
       if (target == options_.ignore_index) {
-        clear_gradient(i);
+        fill_gradient(i, 0);
         continue;
       }
       target_logits[count] = static_cast<double>(load(logits_.row(i)[target])) * inverse_temperature;
@@ -254,62 +232,35 @@ class loss_pass {
 
     row_state<double, set> states[max_batch];
     worker.fold(std::span<const index_t>(rows, count), states);
-    row_span<double> spans[max_batch];
-    bool finite[max_batch];
+    // One step for all rows after another: a row's logarithm, exponentials and sums wait for each other.
+    row_stats<double, set> stats[max_batch];
     for (std::size_t k = 0; k < count; ++k) {
       const auto target = static_cast<token_id>(targets_[static_cast<std::size_t>(rows[k])]);
-      auto stats = finish(states[k], target_logits[k], target);
-      finite[k] = stats.finite();
-      const double value = finite[k] ? finite_row(rows[k], stats, partial.report, spans[k])
-                                     : non_finite_row(rows[k], partial);
-      if (!token_loss.empty()) token_loss[static_cast<std::size_t>(rows[k])] = value;
+      stats[k] = finish(states[k], target_logits[k], target);
+    }
+    row_report reports[max_batch];
+    row_span<double> spans[max_batch];
+    for (std::size_t k = 0; k < count; ++k) {
+      reports[k] = evaluate_row(loss_, stats[k], rows[k], scales_[rows[k]], row_options_, spans[k]);
+    }
+    for (std::size_t k = 0; k < count; ++k) {
+      partial.add(rows[k], reports[k]);
+      if (!token_loss.empty()) token_loss[static_cast<std::size_t>(rows[k])] = reports[k].loss;
+      if (reports[k].status != row_status::finite) fill_gradient(rows[k], reports[k].loss);
     }
     if constexpr (with_gradient) {
       for (std::size_t k = 0; k < count; ++k) {
-        if (finite[k]) worker.write(k, spans[k]);
+        if (reports[k].status == row_status::finite) worker.write(k, spans[k]);
       }
     }
     return i;
   }
 
-  // The weighted loss of row i; its gradient's coefficients are written and its share of the report
-  // added.
-  template <class Stats>
-  double finite_row(index_t i, Stats& stats, loss_report& report, row_span<double>& span) {
-    const auto k = static_cast<std::size_t>(i);
-    const double weight = options_.weights.empty() ? 1.0 : static_cast<double>(options_.weights[k]);
-    stats.external_weight = weight;
-    const auto terms = loss_.evaluate(stats);
-    const double scale = scales_[i];
-    const double value = silenced(weight, terms.value);
-    report.loss += silenced(scale, value);
-    report.mean_nll += -stats.log_prob();
-    report.phi.add(stats.phi());
-    report.weight.add(terms.a);
-    if (std::ranges::find(options_.end_tokens, stats.target) != options_.end_tokens.end()) {
-      report.end_prob.add(stats.prob());
-    }
-    span = make_row_span(stats, terms, scale * weight * options_.gradient_scale,
-                         1 / options_.temperature);
-    return value;
-  }
-
-  double non_finite_row(index_t i, partial_report& partial) {
-    ++partial.report.non_finite;
-    if (partial.first_non_finite < 0) partial.first_non_finite = i;
-    if (options_.on_non_finite == non_finite::skip) {
-      clear_gradient(i);
-      return 0;
-    }
-    constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-    partial.report.loss = nan;
-    if constexpr (with_gradient) fill_row(gradient_.row(i), gradient_.cols(), nan);
-    return nan;
-  }
-
-  void clear_gradient(index_t i) {
+  // The gradient of a row without one: 0, which may be left to what is there, or NaN.
+  void fill_gradient(index_t i, double value) {
     if constexpr (with_gradient) {
-      if (!options_.accumulate) fill_row(gradient_.row(i), gradient_.cols(), 0.0);
+      if (value == 0 && options_.accumulate) return;
+      std::fill_n(gradient_.row(i), gradient_.cols(), store<G>(value));
     }
   }
 
@@ -319,6 +270,7 @@ class loss_pass {
   const Loss& loss_;
   matrix_view<G> gradient_;
   const loss_options& options_;
+  row_options row_options_;
   row_scales scales_;
 };
 

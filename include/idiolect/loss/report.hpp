@@ -13,11 +13,15 @@
 
 namespace idiolect {
 
+using summary_bins = histogram<32>;
+
 /// Moments and a histogram of one quantity over tokens.
 struct token_summary : moment_summary {
-  histogram<32> bins;
+  summary_bins bins;
 
   token_summary() = default;
+  token_summary(const moment_summary& moments, const summary_bins& counted)
+      : moment_summary(moments), bins(counted) {}
   IDIOLECT_HD token_summary(double low, double high) { bins.low = low, bins.high = high; }
 
   IDIOLECT_HD void add(double x) {

@@ -59,16 +59,21 @@ template <std::floating_point Real>
   return p == 0 ? Real{0} : p * (r.common + r.entropic * (offset - r.mean_offset));
 }
 
-/// Writes (or adds) the gradient of a finite row; `gradient` may be `row` itself. O(n).
+/// Writes (or adds) element i of the gradient of a finite row; `gradient` may be `row` itself.
+template <std::floating_point Real, logit_scalar T, logit_scalar G>
+IDIOLECT_HD inline void write_span_element(const T* row, G* gradient, index_t i,
+                                           const row_span<Real>& r, bool accumulate) {
+  Real dz = span_element(r, static_cast<Real>(load(row[i])));
+  if (i == r.target) dz -= r.pull;
+  if (accumulate) dz += static_cast<Real>(load(gradient[i]));
+  gradient[i] = store<G>(dz);
+}
+
+/// The same of all n elements. O(n).
 template <std::floating_point Real, logit_scalar T, logit_scalar G>
 IDIOLECT_HD void write_span(const T* row, G* gradient, index_t n, const row_span<Real>& r,
                             bool accumulate) {
-  for (index_t i = 0; i < n; ++i) {
-    Real dz = span_element(r, static_cast<Real>(load(row[i])));
-    if (i == r.target) dz -= r.pull;
-    if (accumulate) dz += static_cast<Real>(load(gradient[i]));
-    gradient[i] = store<G>(dz);
-  }
+  for (index_t i = 0; i < n; ++i) write_span_element(row, gradient, i, r, accumulate);
 }
 
 /// A folding_backend that also writes gradients: requirement (5) `b.span(row, gradient, n, r,

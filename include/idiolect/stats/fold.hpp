@@ -57,8 +57,9 @@ inline void check_temperature(double temperature) {
 /// (5) `B::batch_rows(n)`, at most max_batch, and `b.template fold_batch<Set>(rows, n, scale, states)`
 /// for a span of pointers to as many rows of n: short rows are then folded together.
 template <class B>
-concept folding_backend = requires(const B& b, const float* row, index_t n, double scale) {
-  b.executor.bulk(n, [](index_t) {});
+concept folding_backend = requires(const B& b, const float* row, index_t n, double scale,
+                                   void (*f)(index_t)) {  // no lambda: nvcc 13 takes none here
+  b.executor.bulk(n, f);
   { b.template fold<moments::basic>(row, n, scale) } -> std::same_as<row_state<double>>;
 };
 
@@ -95,7 +96,7 @@ void fold_batch_of(const B& backend, std::span<const T* const> rows, index_t n,
 template <executor E>
 [[nodiscard]] bool few_long_rows(const E& e, index_t segment, index_t rows, index_t cols) {
   const index_t threads = concurrency_of(e);
-  return threads > 1 && rows < 2 * threads && cols > segment;
+  return threads > 1 && rows < 2 * threads && cols > 2 * segment;
 }
 template <folding_backend B>
 [[nodiscard]] bool share_rows(const B& backend, index_t rows, index_t cols) {

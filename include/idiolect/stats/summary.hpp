@@ -78,19 +78,19 @@ struct histogram {
   std::uint64_t above = 0;
   std::uint64_t nan_count = 0;
 
-  IDIOLECT_HD void add(double x) {
-    if (x != x) {
-      ++nan_count;
-    } else if (x < low) {
-      ++below;
-    } else if (x >= high) {
-      ++above;
-    } else {
-      const double position = (x - low) / (high - low) * static_cast<double>(Bins);
-      const auto bin = static_cast<std::size_t>(position);
-      ++counts[bin < Bins ? bin : Bins - 1];
-    }
+  /// Where x counts: its bin, or Bins for below, Bins + 1 for above, Bins + 2 for NaN.
+  [[nodiscard]] IDIOLECT_HD std::size_t place(double x) const {
+    if (x != x) return Bins + 2;
+    if (x < low) return Bins;
+    if (x >= high) return Bins + 1;
+    const auto bin = static_cast<std::size_t>((x - low) / (high - low) * static_cast<double>(Bins));
+    return bin < Bins ? bin : Bins - 1;
   }
+  /// The number of values at a place.
+  [[nodiscard]] IDIOLECT_HD std::uint64_t& at(std::size_t place) {
+    return place < Bins ? counts[place] : place == Bins ? below : place == Bins + 1 ? above : nan_count;
+  }
+  IDIOLECT_HD void add(double x) { ++at(place(x)); }
 
   /// Both cover the same interval.
   IDIOLECT_HD void merge(const histogram& other) {

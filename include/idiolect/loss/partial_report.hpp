@@ -1,0 +1,167 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The report of a call in pieces, on host and device: one row's loss, coefficients and share of the
+// report, the report of some rows, and the whole of it. All of it is trivially copyable.
+//
+//   statistics --evaluate_row--> row_report, row_span     partial_report += row_report, in order
+//
+// Pieces are merged in a fixed order, so that a report has the same bits whoever made the pieces.
+
+#include <concepts>
+#include <cstdint>
+
+#include <idiolect/config.hpp>
+#include <idiolect/core/error.hpp>
+#include <idiolect/core/scalar.hpp>
+#include <idiolect/core/types.hpp>
+#include <idiolect/loss/options.hpp>
+#include <idiolect/loss/report.hpp>
+#include <idiolect/loss/span.hpp>
+#include <idiolect/loss/token_loss.hpp>
+#include <idiolect/stats/row_stats.hpp>
+
+namespace idiolect::detail {
+
+/// What a row needs of loss_options, with pointers that are good where the row is evaluated.
+struct row_options {
+  const float* weights = nullptr;  ///< one a row, or null
+  const token_id* end_tokens = nullptr;
+  index_t end_token_count = 0;
+  double gradient_scale = 1;
+  double inverse_temperature = 1;
+  bool skip_non_finite = false;
+};
+
+/// For rows in the memory that `o` points to.
+[[nodiscard]] inline row_options row_options_of(const loss_options& o) {
+  return {.weights = o.weights.empty() ? nullptr : o.weights.data(),
+          .end_tokens = o.end_tokens.data(),
+          .end_token_count = static_cast<index_t>(o.end_tokens.size()),
+          .gradient_scale = o.gradient_scale,
+          .inverse_temperature = 1 / o.temperature,
+          .skip_non_finite = o.on_non_finite == non_finite::skip};
+}
+
+enum class row_status : std::uint8_t { ignored, finite, non_finite };
+
+/// What one row adds to the report.
+struct row_report {
+  double loss = 0;    ///< weighted. Of a row that is not finite 0 or NaN, as is its whole gradient
+  double scaled = 0;  ///< the same, times the row's factor in the reduction
+  double nll = 0;
+  double phi = 0;
+  double weight = 0;    ///< the pull on the target
+  double end_prob = 0;  ///< p of the target, where it is an end token
+  bool is_end = false;
+  row_status status = row_status::ignored;
+};
+
+/// Row i, which is not ignored: its loss, its share of the report and, if it is finite, its
+/// gradient's coefficients. `scale` is its factor in the reduction. (Without the word `inline` GCC
+/// keeps it a call, which costs a quarter more time at rows of 32 logits.)
+template <class Loss, std::floating_point Real, moments Set>
+[[nodiscard]] IDIOLECT_HD inline row_report evaluate_row(const Loss& f, row_stats<Real, Set> stats,
+                                                         index_t i, double scale,
+                                                         const row_options& o,
+                                                         row_span<Real>& span) {
+  row_report r;
+  if (!stats.finite()) {
+    r.status = row_status::non_finite;
+    r.loss = r.scaled = o.skip_non_finite ? 0 : quiet_nan<double>;
+    return r;
+  }
+  const double weight = o.weights == nullptr ? 1.0 : static_cast<double>(o.weights[i]);
+  stats.external_weight = static_cast<Real>(weight);
+  const loss_terms<Real> terms = f.evaluate(stats);
+  r.status = row_status::finite;
+  r.loss = silenced(weight, static_cast<double>(terms.value));
+  r.scaled = silenced(scale, r.loss);
+  r.nll = -static_cast<double>(stats.log_prob());
+  r.phi = static_cast<double>(stats.phi());
+  r.weight = static_cast<double>(terms.a);
+  for (index_t k = 0; k < o.end_token_count && !r.is_end; ++k) {
+    r.is_end = o.end_tokens[k] == stats.target;
+  }
+  if (r.is_end) r.end_prob = static_cast<double>(stats.prob());
+  span = make_row_span(stats, terms, static_cast<Real>(scale * weight * o.gradient_scale),
+                       static_cast<Real>(o.inverse_temperature));
+  return r;
+}
+
+/// The report of some rows without its histograms, and the first row that was not finite.
+struct report_moments {
+  double loss = 0;
+  double nll = 0;
+  index_t non_finite = 0;
+  index_t first_non_finite = -1;
+  moment_summary phi;
+  moment_summary weight;
+  moment_summary end_prob;
+
+  /// Row i, the next one.
+  IDIOLECT_HD void add(index_t i, const row_report& row) {
+    loss += row.scaled;
+    if (row.status == row_status::finite) {
+      nll += row.nll;
+      phi.add(row.phi);
+      weight.add(row.weight);
+      if (row.is_end) end_prob.add(row.end_prob);
+    } else if (row.status == row_status::non_finite) {
+      ++non_finite;
+      if (first_non_finite < 0) first_non_finite = i;
+    }
+  }
+
+  /// The rows after these.
+  IDIOLECT_HD void merge(const report_moments& next) {
+    loss += next.loss;
+    nll += next.nll;
+    non_finite += next.non_finite;
+    if (first_non_finite < 0) first_non_finite = next.first_non_finite;
+    phi.merge(next.phi);
+    weight.merge(next.weight);
+    end_prob.merge(next.end_prob);
+  }
+};
+
+/// The report of some rows.
+struct partial_report : report_moments {
+  summary_bins phi_bins = empty_phi_summary().bins;
+  summary_bins weight_bins = empty_weight_summary().bins;
+
+  IDIOLECT_HD void add(index_t i, const row_report& row) {
+    report_moments::add(i, row);
+    if (row.status == row_status::finite) {
+      phi_bins.add(row.phi);
+      weight_bins.add(row.weight);
+    }
+  }
+  IDIOLECT_HD void merge(const partial_report& next) {
+    report_moments::merge(next);
+    phi_bins.merge(next.phi_bins);
+    weight_bins.merge(next.weight_bins);
+  }
+};
+
+/// The report of a whole call of `valid` rows, without per-token losses. Raises non_finite_error
+/// where that was asked for.
+[[nodiscard]] inline loss_report finish_report(const partial_report& all, index_t valid,
+                                               non_finite on_non_finite) {
+  if (on_non_finite == non_finite::error && all.first_non_finite >= 0) {
+    raise(non_finite_error("logits", "NaN, +inf or no finite logit", all.first_non_finite));
+  }
+  const index_t finite = valid - all.non_finite;
+  loss_report report;
+  report.loss = all.loss;
+  report.mean_nll = finite > 0 ? all.nll / static_cast<double>(finite) : 0;
+  report.valid = valid;
+  report.non_finite = all.non_finite;
+  report.phi = {all.phi, all.phi_bins};
+  report.weight = {all.weight, all.weight_bins};
+  report.end_prob = all.end_prob;
+  return report;
+}
+
+}  // namespace idiolect::detail
