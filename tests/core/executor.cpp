@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -104,6 +105,33 @@ TEST_CASE("the serial executor goes in order") {
   std::vector<index_t> order;
   serial_executor{}.bulk(5, [&](index_t i) { order.push_back(i); });
   CHECK(order == std::vector<index_t>{0, 1, 2, 3, 4});
+}
+
+TEST_CASE("threads that wait awake, asleep or on the point of falling asleep miss no call") {
+  using std::chrono::microseconds;
+  constexpr microseconds spin(50);
+  for (const auto waits : {microseconds(0), spin, microseconds(1'000'000)}) {
+    for (const int threads : {2, 3, 8}) {
+      const thread_executor pool(threads, waits);
+      std::atomic<int> calls = 0;
+      for (int round = 0; round < 300; ++round) {
+        // Items that need two threads at once: a call that nobody hears never returns.
+        std::atomic<int> arrived = 0;
+        pool.bulk(2, [&](index_t) {
+          ++arrived;
+          while (arrived < 2) std::this_thread::yield();
+          ++calls;
+        });
+        if (round % 3 == 0) std::this_thread::sleep_for(spin);
+        if (round % 3 == 1) {
+          const auto end = std::chrono::steady_clock::now() + microseconds(round);
+          while (std::chrono::steady_clock::now() < end) continue;
+        }
+      }
+      CHECK(calls == 600);
+      CHECK(visits_each_once(pool));
+    }
+  }
 }
 
 TEST_CASE("a pool counts the caller and always has one thread") {

@@ -12,8 +12,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <concepts>
 #include <condition_variable>
+#include <cstddef>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -131,13 +133,33 @@ void for_pieces(const E& e, index_t n, F&& f) {
 }
 }  // namespace detail
 
+namespace detail {
+/// Tells the processor that this thread only waits for another.
+inline void pause() {
+#if defined(__i386__) || defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__) && defined(__GNUC__)
+  asm volatile("yield");
+#endif
+}
+}  // namespace detail
+
 /// A pool of std::threads, shared by copies. The calling thread works too. A call while another is
 /// under way, nested or from another thread, runs serially in its caller: nobody ever waits for
 /// somebody else's work.
+///
+/// A thread that waits, for the next call or for the last items of this one, looks for it for up to
+/// `spin` before it sleeps, and lets others have the processor meanwhile: a sleeping thread takes
+/// longer to wake than half a row of 150k logits takes to fold, and calls often follow one another.
+/// So a pool without work costs each of its threads at most `spin` after a call, and nothing then.
 class thread_executor {
  public:
-  /// `threads` in all, the caller's included; 0 means std::thread::hardware_concurrency().
+  using duration = std::chrono::nanoseconds;
+
+  /// `threads` in all, the caller's included; 0 means std::thread::hardware_concurrency(). Spins for
+  /// 50 us, or not at all with more threads than processors.
   explicit thread_executor(int threads = 0);
+  thread_executor(int threads, duration spin);
 
   [[nodiscard]] int concurrency() const noexcept;
 
@@ -145,23 +167,23 @@ class thread_executor {
   void bulk(index_t n, F&& f) const;
 
  private:
+  static int processors() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
+
   class pool;
   std::shared_ptr<pool> pool_;
 };
 
+/// One call at a time: the caller opens it, threads enter, items are taken by number, whoever finds
+/// none left closes it, and the caller returns when the last thread has left.
 class thread_executor::pool {
  public:
-  explicit pool(int threads) {
+  pool(int threads, duration spin) : spin_(spin) {
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
   }
   pool(const pool&) = delete;
   pool& operator=(const pool&) = delete;
   ~pool() {
-    {
-      const std::scoped_lock lock(mutex_);
-      stopping_ = true;
-    }
-    wake_.notify_all();
+    announce(stopping);
     for (auto& worker : workers_) worker.join();
   }
 
@@ -172,66 +194,100 @@ class thread_executor::pool {
       for (index_t i = 0; i < n; ++i) f(i);
       return;
     }
-    std::unique_lock lock(mutex_);
     task_ = &f;
-    next_ = 0;
     end_ = n;
-    failure_ = nullptr;
-    wake_.notify_all();
-    drain(lock);
-    done_.wait(lock, [this] { return running_ == 0; });
-    task_ = nullptr;
+    next_.store(0, std::memory_order_relaxed);
+    announce(open);
+    drain();
+    const auto done = [this] { return state_.load(std::memory_order_acquire) == 0; };
+    if (!spin_until(done)) {
+      std::unique_lock lock(mutex_);
+      done_.wait(lock, done);
+    }
     const std::exception_ptr failure = std::exchange(failure_, nullptr);
-    lock.unlock();
     busy_.clear(std::memory_order_release);
     if (failure) std::rethrow_exception(failure);
   }
 
  private:
-  // Takes items until none is left; `lock` is held on entry and on return.
-  void drain(std::unique_lock<std::mutex>& lock) {
-    while (next_ < end_) {
-      const index_t i = next_++;
-      const auto* const task = task_;
-      ++running_;
-      lock.unlock();
-      std::exception_ptr failure = detail::attempt(*task, i);
-      lock.lock();
-      if (failure) {
-        if (!failure_) failure_ = failure;
-        next_ = end_;
-      }
-      --running_;
-    }
-    if (running_ == 0) done_.notify_all();
+  // The state: a flag, and how many workers have entered.
+  static constexpr unsigned open = 1u << 31;      // items may be left
+  static constexpr unsigned stopping = 1u << 30;  // the pool ends
+
+  // A worker either sees the new state before it sleeps, or is counted as sleeping here.
+  void announce(unsigned state) {
+    state_.store(state);
+    if (sleeping_.load() == 0) return;
+    { const std::scoped_lock lock(mutex_); }  // who is counted is asleep now
+    wake_.notify_all();
   }
 
   void work() {
-    std::unique_lock lock(mutex_);
+    const auto called = [this] { return (state_.load() & (open | stopping)) != 0; };
     for (;;) {
-      wake_.wait(lock, [this] { return stopping_ || next_ < end_; });
-      if (stopping_) return;
-      drain(lock);
+      if (!spin_until(called)) {
+        std::unique_lock lock(mutex_);
+        ++sleeping_;
+        wake_.wait(lock, called);
+        --sleeping_;
+      }
+      unsigned state = state_.load();
+      if (state == stopping) return;
+      while ((state & open) != 0 && !state_.compare_exchange_weak(state, state + 1)) {
+      }
+      if ((state & open) == 0) continue;  // too late
+      drain();
+      if (state_.fetch_sub(1) == 1) {  // the last
+        { const std::scoped_lock lock(mutex_); }
+        done_.notify_one();
+      }
     }
   }
 
-  std::atomic_flag busy_;  // a bulk is under way
+  // Takes items until none is left, and closes the call.
+  void drain() {
+    for (index_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < end_;) {
+      if (std::exception_ptr failure = detail::attempt(*task_, i)) {
+        const std::scoped_lock lock(mutex_);
+        if (!failure_) failure_ = failure;
+        next_.store(end_, std::memory_order_relaxed);
+      }
+    }
+    state_.fetch_and(~open);
+  }
+
+  template <class Ready>
+  [[nodiscard]] bool spin_until(const Ready& ready) const {
+    using clock = std::chrono::steady_clock;
+    if (spin_ == duration::zero()) return ready();
+    for (const auto end = clock::now() + spin_; clock::now() < end; std::this_thread::yield()) {
+      for (int i = 0; i < 16; ++i, detail::pause()) {
+        if (ready()) return true;
+      }
+    }
+    return false;
+  }
+
+  static constexpr std::size_t apart = 64;  // of other cache lines
+  alignas(apart) std::atomic<unsigned> state_ = 0;
+  alignas(apart) std::atomic<index_t> next_ = 0;  // the first item that nobody took
+  alignas(apart) const std::function<void(index_t)>* task_ = nullptr;
+  index_t end_ = 0;
+  const duration spin_;
+  std::exception_ptr failure_;
+  std::atomic_flag busy_;  // a call is under way
+  std::atomic<int> sleeping_ = 0;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable done_;
-  const std::function<void(index_t)>* task_ = nullptr;
-  index_t next_ = 0;
-  index_t end_ = 0;
-  index_t running_ = 0;
-  std::exception_ptr failure_;
-  bool stopping_ = false;
   std::vector<std::thread> workers_;  // last: started when everything above exists
 };
 
 inline thread_executor::thread_executor(int threads)
-    : pool_(std::make_shared<pool>(
-          threads > 0 ? threads
-                      : std::max(1, static_cast<int>(std::thread::hardware_concurrency())))) {}
+    : thread_executor(threads, threads > processors() ? duration(0) : std::chrono::microseconds(50)) {}
+
+inline thread_executor::thread_executor(int threads, duration spin)
+    : pool_(std::make_shared<pool>(threads > 0 ? threads : processors(), spin)) {}
 
 inline int thread_executor::concurrency() const noexcept { return pool_->concurrency(); }
 

@@ -122,17 +122,19 @@ struct kept_row {
   A* references = nullptr;
 };
 
-/// The sums of n values, at most a block, with nothing taken along.
-template <moments Set, bool Keep, std::floating_point A>
-block_sums fold_part(const A* x, index_t n, A reference, A scale, A* kept) {
+/// Nothing is looked at beside the fold.
+inline constexpr auto nothing_ahead = [](index_t, index_t) {};
+
+/// The sums of n values, at most a block. `ahead` as in fold_block, for whole packets.
+template <moments Set, bool Keep, std::floating_point A, class Ahead>
+block_sums fold_part(const A* x, index_t n, A reference, A scale, A* kept, Ahead&& ahead) {
   constexpr index_t lanes = packet<A>::lanes;
   const auto nothing = [](index_t, index_t) {};
   if (n % lanes == 0) {
-    return fold_block<Set, Keep>(x, n / lanes, reference, scale, kept, nullptr, nothing, nothing);
+    return fold_block<Set, Keep>(x, n / lanes, reference, scale, kept, nullptr, ahead, nothing);
   }
   last_packet<A> last(x, n);
-  const auto sums = fold_block<Set, Keep>(x, n / lanes, reference, scale, kept, &last, nothing,
-                                          nothing);
+  const auto sums = fold_block<Set, Keep>(x, n / lanes, reference, scale, kept, &last, ahead, nothing);
   if constexpr (Keep) std::copy_n(last.values, n - last.at, kept + last.at);
   return sums;
 }
@@ -181,8 +183,7 @@ row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumu
     if (i + 2 * size <= n) {  // a whole block, and another to look at
       const T* const next = row + i + size;
       A* const next_widened = widened[(block + 1) % 2];
-      P m[4];
-      for (P& lanes : m) lanes = P::all(-std::numeric_limits<A>::infinity());
+      running_max<A> m;
       const auto beside = writer.begin(block);
       sums.add(fold_block<Set, Keep>(
           values(i), std::integral_constant<index_t, size / P::lanes>{}, finite, scale.per_logit,
@@ -191,16 +192,16 @@ row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumu
             prefetch(next + k, prefetch_bytes);
             const P z = load_packet(next + k);
             if constexpr (!direct) z.store(next_widened + k);
-            m[turn] = P::max(m[turn], z);
+            m.add(turn, z);
           },
           beside));
       writer.end();
-      largest = largest_lane(m);
+      largest = m.largest();
       continue;
     }
 
     const index_t count = std::min(size, n - i);
-    sums.add(fold_part<Set, Keep>(values(i), count, finite, scale.per_logit, out));
+    sums.add(fold_part<Set, Keep>(values(i), count, finite, scale.per_logit, out, nothing_ahead));
     writer.write(block);
     if (i + size < n) largest = look_at(i + size);
   }
@@ -212,21 +213,37 @@ row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumu
   return std::clamp<index_t>(n > 0 ? batch_size / n : 1, 1, max_batch);
 }
 
-/// States of a few rows of n logits, at most a block: the maxima of all, then the sums of all, so that
-/// one row's last steps, which wait for each other, run beside the next row's. The same bits as
-/// fold_row's.
+/// States of a few rows of n logits, at most a block. While a row is exponentiated the largest logit of
+/// the one after the next is found: of the next, it would be waited for. The same bits as fold_row's.
 template <moments Set, bool Keep, std::floating_point A>
 void fold_short_rows(std::span<const A* const> rows, index_t n, const fold_scale<A>& scale,
                      const std::type_identity_t<kept_row<A>>* kept,
                      row_state<double, Set>* states) {
+  using P = packet<A>;
   A largest[max_batch];
-  for (std::size_t k = 0; k < rows.size(); ++k) largest[k] = block_max(rows[k], n);
+  for (std::size_t k = 0; k < std::min<std::size_t>(rows.size(), 2); ++k) {
+    largest[k] = block_max(rows[k], n);
+  }
   for (std::size_t k = 0; k < rows.size(); ++k) {
     running_sums<Set, A> sums(scale);
     sums.raise(largest[k]);
     if constexpr (Keep) kept[k].references[0] = sums.reference();
-    sums.add(fold_part<Set, Keep>(rows[k], n, sums.finite_reference(), scale.per_logit,
-                                  Keep ? kept[k].exponentials : nullptr));
+    A* const out = Keep ? kept[k].exponentials : nullptr;
+    const auto fold = [&](auto&& ahead) {
+      return fold_part<Set, Keep>(rows[k], n, sums.finite_reference(), scale.per_logit, out, ahead);
+    };
+    if (k + 2 < rows.size() && n >= P::lanes) {
+      running_max<A> m;
+      sums.add(fold([&, next = rows[k + 2]](index_t i, index_t turn) {
+        prefetch(next + i, prefetch_bytes);
+        m.add(turn, P::load(next + i));
+      }));
+      m.add(1, P::load(rows[k + 2] + n - P::lanes));  // the rest, and some a second time
+      largest[k + 2] = m.largest();
+    } else {
+      sums.add(fold(nothing_ahead));
+      if (k + 2 < rows.size()) largest[k + 2] = block_max(rows[k + 2], n);
+    }
     states[k] = sums.state();
   }
 }

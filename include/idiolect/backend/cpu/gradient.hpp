@@ -52,18 +52,22 @@ class gradient_writer {
         target_(r.target),
         pull_(static_cast<A>(r.pull)),
         accumulate_(accumulate) {
-    const P common = P::all(static_cast<A>(r.common * std::exp(-r.log_sum)));
-    const P largest = P::all(largest_logit<A>(r));
-    const P per_logit = P::all(scale.per_logit);
-    const index_t blocks = (n + block_size<A> - 1) / block_size<A>;
-    std::fill_n(factors_ + blocks, P::lanes - 1, A{0});  // there is room, and it is read
-    for (index_t b = 0; b < blocks; b += P::lanes) {
-      const P t = bounded((P::load(factors_ + b) - largest) * per_logit);
-      (exponential<A>::power(t) * common).store(factors_ + b);
-    }
     if constexpr (Streaming) {
       const auto past = reinterpret_cast<std::uintptr_t>(gradient) % sizeof(P);
       ahead_ = static_cast<index_t>((sizeof(P) - past) % sizeof(P) / sizeof(A));
+    }
+    const auto common = static_cast<A>(r.common * std::exp(-r.log_sum));
+    const index_t blocks = (n + block_size<A> - 1) / block_size<A>;
+    if (blocks == 1) {  // its reference is the row's largest logit
+      factors_[0] = common;
+      return;
+    }
+    const P largest = P::all(largest_logit<A>(r));
+    const P per_logit = P::all(scale.per_logit);
+    std::fill_n(factors_ + blocks, P::lanes - 1, A{0});  // there is room, and it is read
+    for (index_t b = 0; b < blocks; b += P::lanes) {
+      const P t = bounded((P::load(factors_ + b) - largest) * per_logit);
+      (exponential<A>::power(packets<A, 1>{t})[0] * P::all(common)).store(factors_ + b);
     }
   }
 
@@ -165,7 +169,7 @@ void span_row(const T* row, G* gradient, index_t n, const row_span<double>& r, b
 
   const auto one_packet = [&](P z) {
     const P t = bounded((z - largest) * per_logit);
-    return exponential<A>::power(t) * P::multiply_add(entropic, t - mean, common);
+    return exponential<A>::power(packets<A, 1>{t})[0] * P::multiply_add(entropic, t - mean, common);
   };
   // Now: the gradient may be written over the logit it is made of.
   std::common_type_t<A, accumulator_t<G>> at_target = 0;
