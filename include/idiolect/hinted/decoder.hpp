@@ -9,6 +9,9 @@
 // A text's tokens do not depend on what else is in flight if the model is batch_invariant: draws
 // are keyed by (seed, record, position). Every token is forwarded once per stream: the model's work
 // is linear in the text.
+//
+// A policy on the host steps one text at a time, on the executor. A policy that answers in batches,
+// on a device, is asked once for all texts; rows then stay where the model left them.
 
 #include <algorithm>
 #include <cstdint>
@@ -26,6 +29,8 @@
 #include <idiolect/core/matrix_view.hpp>
 #include <idiolect/core/types.hpp>
 #include <idiolect/hinted/policy.hpp>
+#include <idiolect/hinted/request.hpp>
+#include <idiolect/hinted/stop.hpp>
 #include <idiolect/hinted/text.hpp>
 #include <idiolect/model/causal_lm.hpp>
 
@@ -54,8 +59,10 @@ struct decoder_counts {
 /// Runs texts over a model with a policy. One thread at a time; steps run on the executor.
 template <causal_lm Model, class Policy, executor Executor = serial_executor>
 class hinted_decoder {
-  static_assert(!model_traits<Model>::device_logits,
-                "idiolect: this decoder reads logits in host memory");
+  static_assert(model_traits<Model>::device_logits == detail::reads_device_logits<Policy>,
+                "idiolect: a model with logits in device memory needs a policy that reads them "
+                "there (cuda_hinted_policy), and any other model a policy on the host "
+                "(hinted_policy)");
 
  public:
   /// `model` and `policy` must outlive the decoder.
@@ -110,7 +117,18 @@ class hinted_decoder {
 
  private:
   using text = detail::text_in_flight<Model, Policy>;
-  using scratch = typename text::scratch;
+  using logit = typename text::logit;
+  /// What a policy needs for a step, where it does one step at a time.
+  struct no_scratch {};
+  template <class P>
+  static auto scratch_of() {
+    if constexpr (batch_policy<P, logit>) {
+      return no_scratch{};
+    } else {
+      return typename P::scratch{};
+    }
+  }
+  using scratch = decltype(scratch_of<Policy>());
 
   template <class Next>
   std::optional<decode_job> take(Next& next) {
@@ -139,9 +157,16 @@ class hinted_decoder {
       waiting_.push_back(std::move(job));
       return false;
     }
-    texts_.push_back(std::make_unique<text>(model_, policy_, std::move(job)));
+    texts_.push_back(std::make_unique<text>(model_, policy_, std::move(job), free_place()));
     streams_ += needed;
     return true;
+  }
+
+  // The smallest that no text in flight has.
+  [[nodiscard]] index_t free_place() const {
+    index_t place = 0;
+    while (std::ranges::any_of(texts_, [&](const auto& t) { return t->place() == place; })) ++place;
+    return place;
   }
 
   // One call for all streams that have tokens to take, within max_chunk tokens.
@@ -189,11 +214,26 @@ class hinted_decoder {
 
   void advance() {
     for (auto& t : texts_) t->collect(model_);
-    executor_.bulk(static_cast<index_t>(texts_.size()), [&](index_t k) {
-      auto memory = borrow();
-      texts_[static_cast<std::size_t>(k)]->advance(policy_, *memory);
-      give_back(std::move(memory));
-    });
+    if constexpr (batch_policy<Policy, logit>) {
+      requests_.clear();
+      for (auto& t : texts_) t->ask(requests_);
+      answers_.assign(requests_.size(), {});
+      if (!requests_.empty()) {
+        policy_.answer(std::span<const hinted_request<logit>>(requests_),
+                       std::span<hinted_answer>(answers_));
+      }
+      std::span<const hinted_answer> answers(answers_);
+      for (auto& t : texts_) {
+        t->take(policy_, answers.first(t->asked()));
+        answers = answers.subspan(t->asked());
+      }
+    } else {
+      executor_.bulk(static_cast<index_t>(texts_.size()), [&](index_t k) {
+        auto memory = borrow();
+        texts_[static_cast<std::size_t>(k)]->advance(policy_, *memory);
+        give_back(std::move(memory));
+      });
+    }
     for (auto& t : texts_) streams_ -= t->release(model_);
   }
 
@@ -246,6 +286,8 @@ class hinted_decoder {
   index_t limit_ = options_.parallel;  // texts in flight, fewer where the cache was full
   index_t finished_since_ = 0;
   bool failed_ = false;  // the model is of no use any more
+  std::vector<hinted_request<logit>> requests_;  // of all texts, for a policy that answers them
+  std::vector<hinted_answer> answers_;           // at once
   std::vector<std::unique_ptr<scratch>> scratches_;
   std::mutex scratch_mutex_;
   decoder_counts counts_;

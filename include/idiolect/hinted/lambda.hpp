@@ -9,8 +9,7 @@
 
 #include <cmath>
 #include <concepts>
-#include <string>
-#include <variant>
+#include <cstdint>
 
 #include <idiolect/config.hpp>
 #include <idiolect/core/error.hpp>
@@ -77,16 +76,49 @@ struct constant_lambda {
   }
 };
 
-/// One of the schedules above, chosen at run time.
-struct any_lambda : std::variant<linear_lambda, sigmoid_lambda, piecewise_lambda, constant_lambda> {
-  using variant::variant;
+/// One of the schedules above, chosen at run time. (No std::variant, whose visitors are host code.)
+class any_lambda {
+ public:
+  any_lambda(linear_lambda s = {}) : kind_(kind::linear), linear_(s) {}
+  any_lambda(sigmoid_lambda s) : kind_(kind::sigmoid), sigmoid_(s) {}
+  any_lambda(piecewise_lambda s) : kind_(kind::piecewise), piecewise_(s) {}
+  any_lambda(constant_lambda s) : kind_(kind::constant), constant_(s) {}
 
-  [[nodiscard]] double operator()(double h) const {
-    return std::visit([h](const auto& s) { return s(h); }, static_cast<const variant&>(*this));
+  [[nodiscard]] IDIOLECT_HD double operator()(double h) const {
+    switch (kind_) {
+      case kind::sigmoid:
+        return sigmoid_(h);
+      case kind::piecewise:
+        return piecewise_(h);
+      case kind::constant:
+        return constant_(h);
+      default:
+        return linear_(h);
+    }
   }
   void validate() const {
-    std::visit([](const auto& s) { s.validate(); }, static_cast<const variant&>(*this));
+    switch (kind_) {
+      case kind::sigmoid:
+        return sigmoid_.validate();
+      case kind::piecewise:
+        return piecewise_.validate();
+      case kind::constant:
+        return constant_.validate();
+      default:
+        return linear_.validate();
+    }
   }
+
+ private:
+  enum class kind : std::uint8_t { linear, sigmoid, piecewise, constant };
+
+  kind kind_;
+  union {
+    linear_lambda linear_;
+    sigmoid_lambda sigmoid_;
+    piecewise_lambda piecewise_;
+    constant_lambda constant_;
+  };
 };
 
 }  // namespace idiolect

@@ -14,6 +14,7 @@
 #include <type_traits>
 #include <vector>
 
+#include <idiolect/config.hpp>
 #include <idiolect/core/scalar.hpp>
 #include <idiolect/core/types.hpp>
 
@@ -23,27 +24,36 @@ namespace idiolect {
 template <logit_scalar T, logit_scalar S>
 using mixture_t = std::common_type_t<accumulator_t<T>, accumulator_t<S>>;
 
+/// A logit of the mixture, on host and device. Differences from each row's maximum are mixed, so a
+/// shift of either row changes nothing. Computed in double and rounded once: to 6e-8 of the
+/// distance to the maximum for rows in single precision.
+template <logit_scalar T, logit_scalar S>
+struct mixed_logit {
+  double teacher_max;
+  double student_max;
+  double lambda;
+
+  [[nodiscard]] IDIOLECT_HD mixture_t<T, S> operator()(T teacher, S student) const {
+    const double p = static_cast<double>(load(teacher)) - teacher_max;
+    const double q = static_cast<double>(load(student)) - student_max;
+    return static_cast<mixture_t<T, S>>((1 - lambda) * p + lambda * q);
+  }
+};
+
 /// Logits of the mixture for one row of n logits each, into `mixed` (resized to n), and the largest
 /// of them: -inf where the rows have no token in common. 0 < lambda < 1, the rows finite. O(n).
-/// Differences from each row's maximum are mixed, so a shift of either row changes nothing.
-/// Computed in double and rounded once: to 6e-8 of the distance to the maximum for rows in single
-/// precision.
 template <logit_scalar T, logit_scalar S>
 double mix_logits(const T* teacher, double teacher_max, const S* student, double student_max,
                   index_t n, double lambda, std::vector<mixture_t<T, S>>& mixed) {
   using value = mixture_t<T, S>;
+  const mixed_logit<T, S> logit{teacher_max, student_max, lambda};
   mixed.resize(static_cast<std::size_t>(n));
-  const double rest = 1 - lambda;
   constexpr index_t lanes = 32;  // maxima that do not wait for each other
   value largest[lanes];
   std::ranges::fill(largest, -std::numeric_limits<value>::infinity());
   for (index_t first = 0; first < n; first += lanes) {
     value* const out = mixed.data() + first;
-    const auto mix = [&](index_t k) {
-      const double p = static_cast<double>(load(teacher[first + k])) - teacher_max;
-      const double q = static_cast<double>(load(student[first + k])) - student_max;
-      return static_cast<value>(rest * p + lambda * q);
-    };
+    const auto mix = [&](index_t k) { return logit(teacher[first + k], student[first + k]); };
     if (first + lanes <= n) {
       value x[lanes];
       for (index_t k = 0; k < lanes; ++k) x[k] = mix(k);

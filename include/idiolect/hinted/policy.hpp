@@ -11,79 +11,28 @@
 // the answer's delimiter only the student speaks, so that a wrong derivation cannot be rescued by
 // the known answer. Source: arXiv 2602.12222.
 
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <span>
-#include <string>
-#include <string_view>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include <idiolect/cll/score.hpp>
 #include <idiolect/core/error.hpp>
-#include <idiolect/core/philox.hpp>
 #include <idiolect/core/scalar.hpp>
 #include <idiolect/core/types.hpp>
 #include <idiolect/hinted/lambda.hpp>
 #include <idiolect/hinted/mixture.hpp>
+#include <idiolect/hinted/request.hpp>
 #include <idiolect/hinted/stop.hpp>
+#include <idiolect/hinted/writer.hpp>
 #include <idiolect/model/tokenizer.hpp>
 #include <idiolect/stats/fold.hpp>
 #include <idiolect/stats/row_stats.hpp>
-#include <idiolect/stats/sampling.hpp>
 #include <idiolect/stats/selection.hpp>
 
 namespace idiolect {
-
-/// Options of a decoding. The defaults are those of the authors' demo.
-struct hinted_options {
-  sampler_options sampler{.temperature = 0.3,
-                          .top_p = 0.95,
-                          .order = sampler_order::temperature_last};
-  /// Entropy that h is normalised by, nats; 0: ln of the row's length. The authors normalise by
-  /// the padded vocabulary, so give ln V where a row is not padded as theirs.
-  double entropy_norm = 0;
-  bool teacher_first_token = true;  ///< lambda is 0 at the first token
-  std::string delimiter;            ///< bytes that start the answer, e.g. "####"; empty: none
-  std::vector<token_id> end_tokens;  ///< tokens that end a text
-  index_t max_tokens = 512;
-  repetition_options repetition{};
-  std::uint64_t seed = 0;
-};
-
-/// Whose distribution a token came from: the one with the larger share of the exponent.
-enum class voice : std::uint8_t { teacher, student };
-
-/// One emitted token. Natural logarithms, at temperature 1.
-struct hinted_token {
-  token_id token = 0;
-  double lambda = 0;  ///< the student's share, in [0, 1]
-  /// Under the teacher; NaN where it had no row (the student alone).
-  double teacher_log_prob = std::numeric_limits<double>::quiet_NaN();
-  /// Under the student; `ignored` until a deferred row is scored.
-  token_score student = {};
-
-  [[nodiscard]] voice leader() const { return lambda < 0.5 ? voice::teacher : voice::student; }
-};
-
-/// A text that is being decoded. Made by `hinted_policy::start`.
-struct hinted_state {
-  std::uint64_t record = 0;           ///< key of its random numbers, with the seed
-  sampler_options sampler;            ///< of this text
-  bool rollout = false;               ///< the student alone, from the first token
-  std::vector<hinted_token> tokens;   ///< emitted so far, the end token included
-  std::string bytes;                  ///< their text
-  stop_reason stop = stop_reason::none;
-  byte_watch delimiter;
-  repetition_watch repetition;
-  std::vector<token_id> ids;          ///< of `tokens`
-
-  /// The answer's delimiter has been emitted: only the student speaks.
-  [[nodiscard]] bool student_only() const { return rollout || delimiter.found(); }
-};
 
 /// Who leads the next token, known from the teacher's row alone.
 struct hinted_lead {
@@ -96,7 +45,9 @@ struct hinted_lead {
 /// The step. `Backend` folds rows (`cpu{}`), `Tokenizer` gives a token's bytes. A const policy may
 /// be used from several threads, each with its own states and scratch.
 template <folding_backend Backend, tokenizer Tokenizer, lambda_schedule Schedule = linear_lambda>
-class hinted_policy {
+class hinted_policy : public hinted_writer<Tokenizer, Schedule> {
+  using writer = hinted_writer<Tokenizer, Schedule>;
+
  public:
   /// Memory of a step, reused from one to the next.
   struct scratch {
@@ -106,55 +57,14 @@ class hinted_policy {
 
   /// `pieces` must outlive the policy. Raises shape_error for options that make no sense.
   hinted_policy(Backend backend, const Tokenizer& pieces, Schedule schedule, hinted_options options)
-      : backend_(std::move(backend)),
-        pieces_(&pieces),
-        schedule_(std::move(schedule)),
-        options_(std::move(options)) {
-    validate(options_.sampler);
-    if constexpr (requires { schedule_.validate(); }) schedule_.validate();
-    validate(options_.repetition);
-    require(options_.max_tokens > 0, "hinted_options::max_tokens", "must be > 0");
-    require(options_.entropy_norm >= 0, "hinted_options::entropy_norm", "must be >= 0 nats");
-  }
-
-  [[nodiscard]] const hinted_options& options() const { return options_; }
-
-  /// A text with no token yet; `record` keys its draws.
-  [[nodiscard]] hinted_state start(std::uint64_t record) const {
-    hinted_state s;
-    s.record = record;
-    s.sampler = options_.sampler;
-    s.delimiter = byte_watch(options_.delimiter);
-    s.repetition = repetition_watch(options_.repetition);
-    return s;
-  }
-
-  /// A text that the student writes alone, with a sampler of its own.
-  [[nodiscard]] hinted_state start_rollout(std::uint64_t record,
-                                           const sampler_options& sampler) const {
-    validate(sampler);
-    hinted_state s = start(record);
-    s.sampler = sampler;
-    s.rollout = true;
-    return s;
-  }
+      : writer(pieces, std::move(schedule), std::move(options)), backend_(std::move(backend)) {}
 
   /// Lambda of the next token. The teacher's row may be empty once `student_only`. O(V).
   template <logit_scalar T>
   [[nodiscard]] hinted_lead lead(const hinted_state& state, std::span<const T> teacher) const {
-    hinted_lead r;
-    if (state.student_only()) return r;
-    const auto stats = finish(fold<moments::basic>(teacher, "teacher"), 0.0);
-    r.finite = stats.finite();
-    r.teacher_max = stats.max;
-    r.teacher_log_sum = stats.log_sum;
-    if (!r.finite) return r;
-    const double norm = options_.entropy_norm > 0 ? options_.entropy_norm
-                                                  : std::log(static_cast<double>(teacher.size()));
-    const bool first = state.tokens.empty() && options_.teacher_first_token;
-    const double h = norm > 0 ? std::clamp(stats.entropy() / norm, 0.0, 1.0) : 0;
-    r.lambda = first ? 0 : static_cast<double>(schedule_(h));
-    require(r.lambda >= 0 && r.lambda <= 1, "lambda_schedule", "gave a lambda outside [0, 1]");
+    if (state.student_only()) return {};
+    const hinted_lead r = lead_of(teacher, state.tokens.size());
+    detail::check_lambda(status_of(r));
     return r;
   }
 
@@ -164,45 +74,16 @@ class hinted_policy {
   stop_reason step(hinted_state& state, const hinted_lead& lead, std::span<const T> teacher,
                    std::span<const S> student, scratch& memory) const {
     require(state.stop == stop_reason::none, "state", "the text has ended");
-    if (!lead.finite) return state.stop = stop_reason::non_finite;
     require(state.student_only() || student.empty() || teacher.size() == student.size(), "student",
             "its row is not as long as the teacher's");
-
-    row_state<double, moments::varentropy> student_state;
-    if (!student.empty()) student_state = fold<moments::varentropy>(student, "student");
-    if (lead.lambda > 0) {
-      require(!student.empty(), "student", "its row is needed where lambda is above 0");
-      if (!student_state.finite()) return state.stop = stop_reason::non_finite;
-    }
-
-    const double u = philox{options_.seed, state.record}.uniform(state.tokens.size());
-    const auto draw = [&](const auto& row, double max) {
-      return select_token(row.data(), static_cast<index_t>(row.size()), max, state.sampler, u,
-                          memory.selection);
-    };
-    hinted_token t;
-    if (lead.lambda == 0) {
-      t.token = draw(teacher, lead.teacher_max);
-    } else if (lead.lambda == 1) {
-      t.token = draw(student, student_state.max);
-    } else {
-      auto& mixed = std::get<std::vector<mixture_t<T, S>>>(memory.mixed);
-      const double max = mix_logits(teacher.data(), lead.teacher_max, student.data(),
-                                    student_state.max, size(teacher), lead.lambda, mixed);
-      if (max == -std::numeric_limits<double>::infinity()) {
-        return state.stop = stop_reason::no_support;
-      }
-      t.token = draw(mixed, max);
-    }
-
-    t.lambda = lead.lambda;
-    if (!state.student_only()) {
-      t.teacher_log_prob = static_cast<double>(load(teacher[static_cast<std::size_t>(t.token)])) -
-                           lead.teacher_max - lead.teacher_log_sum;
-    }
-    if (!student.empty()) t.student = score_of(student, student_state, t.token);
-    accept(state, t);
-    return state.stop;
+    auto r = next_request<T, S>(state);
+    r.teacher = r.student_only ? nullptr : teacher.data();
+    r.student = student.empty() ? nullptr : student.data();
+    r.size = size(r.student_only ? student.size() : teacher.size());
+    const hinted_answer answer = next_token(r, lead, memory);
+    require(answer.status != hinted_status::student_needed, "student",
+            "its row is needed where lambda is above 0");
+    return this->accept(state, answer);
   }
 
   /// `lead` and `step` in one.
@@ -216,66 +97,114 @@ class hinted_policy {
   template <logit_scalar S>
   void score_student(hinted_state& state, index_t position, std::span<const S> student) const {
     hinted_token& t = state.tokens[static_cast<std::size_t>(position)];
-    t.student = score_of(student, fold<moments::varentropy>(student, "student"), t.token);
+    t.student = score_of(student.data(), fold<moments::varentropy>(student, "student"), t.token);
   }
 
   /// The most likely token, the smallest id among equals; -1 for a row that is not finite. O(V).
   template <logit_scalar T>
   [[nodiscard]] token_id greedy(std::span<const T> row) const {
     const auto folded = fold<moments::basic>(row, "row");
-    if (!folded.finite()) return -1;
-    token_id best = 0;
-    while (static_cast<double>(load(row[static_cast<std::size_t>(best)])) != folded.max) ++best;
-    return best;
+    return folded.finite() ? detail::first_of_value(row.data(), folded.max) : -1;
   }
 
-  void append_piece(token_id t, std::string& bytes) const { pieces_->append_piece(t, bytes); }
-  [[nodiscard]] bool is_end(token_id t) const {
-    return std::ranges::find(options_.end_tokens, t) != options_.end_tokens.end();
+  /// Answers a request with the rows in it. The state is not touched: see `accept`.
+  template <logit_scalar T, logit_scalar S>
+  [[nodiscard]] hinted_answer answer(const hinted_request<T, S>& r, scratch& memory) const {
+    hinted_answer a;
+    switch (r.task) {
+      case hinted_task::next_token:
+        return next_token(r, r.student_only ? hinted_lead{} : lead_of(teacher_of(r), r.position),
+                          memory);
+      case hinted_task::greedy:
+        a.token.token = greedy(teacher_of(r));
+        if (a.token.token < 0) a.status = hinted_status::non_finite;
+        return a;
+      case hinted_task::student_score:
+        a.token.student =
+            score_of(r.student, fold<moments::varentropy>(student_of(r), "student"), r.token);
+        return a;
+    }
+    return a;
   }
 
  private:
   template <moments Set, class T>
   [[nodiscard]] row_state<double, Set> fold(std::span<const T> row, const char* argument) const {
     require(!row.empty(), argument, "an empty row of logits");
-    return backend_.template fold<Set>(row.data(), size(row), 1.0);
+    return backend_.template fold<Set>(row.data(), size(row.size()), 1.0);
   }
+  static index_t size(std::size_t n) { return static_cast<index_t>(n); }
+  template <class T, class S>
+  static std::span<const T> teacher_of(const hinted_request<T, S>& r) {
+    return {r.teacher, r.teacher == nullptr ? 0 : static_cast<std::size_t>(r.size)};
+  }
+  template <class T, class S>
+  static std::span<const S> student_of(const hinted_request<T, S>& r) {
+    return {r.student, r.student == nullptr ? 0 : static_cast<std::size_t>(r.size)};
+  }
+
   template <class T>
-  static index_t size(std::span<const T> row) {
-    return static_cast<index_t>(row.size());
+  [[nodiscard]] hinted_lead lead_of(std::span<const T> teacher, std::uint64_t position) const {
+    const auto stats = finish(fold<moments::basic>(teacher, "teacher"), 0.0);
+    hinted_lead r{.teacher_max = stats.max, .teacher_log_sum = stats.log_sum};
+    r.finite = stats.finite();
+    if (r.finite) r.lambda = this->rule().lambda(stats.entropy(), size(teacher.size()), position);
+    return r;
+  }
+  static hinted_status status_of(const hinted_lead& lead) {
+    if (!lead.finite) return hinted_status::non_finite;
+    return lead.lambda >= 0 && lead.lambda <= 1 ? hinted_status::ok : hinted_status::bad_lambda;
   }
 
   template <class S>
-  static token_score score_of(std::span<const S> row,
-                              const row_state<double, moments::varentropy>& folded,
+  static token_score score_of(const S* row, const row_state<double, moments::varentropy>& folded,
                               token_id token) {
-    const auto stats =
-        finish(folded, static_cast<double>(load(row[static_cast<std::size_t>(token)])), token);
+    const auto stats = finish(folded, static_cast<double>(load(row[token])), token);
     return {stats.log_prob(), stats.entropy(), stats.varentropy(), stats.phi(),
             stats.finite() ? token_status::scored : token_status::non_finite};
   }
 
-  void accept(hinted_state& state, const hinted_token& t) const {
-    state.tokens.push_back(t);
-    state.ids.push_back(t.token);
-    if (is_end(t.token)) {
-      state.stop = stop_reason::end_of_sequence;
-      return;
+  template <class T, class S>
+  [[nodiscard]] hinted_answer next_token(const hinted_request<T, S>& r, const hinted_lead& lead,
+                                         scratch& memory) const {
+    hinted_answer a{.status = status_of(lead)};
+    if (a.status != hinted_status::ok) return a;
+    const auto ended = [&](hinted_status status) {
+      a.status = status;
+      return a;
+    };
+    if (lead.lambda > 0 && r.student == nullptr) return ended(hinted_status::student_needed);
+    row_state<double, moments::varentropy> student_state;
+    if (r.student != nullptr) student_state = fold<moments::varentropy>(student_of(r), "student");
+    if (lead.lambda > 0 && !student_state.finite()) return ended(hinted_status::non_finite);
+
+    const double u = this->rule().draw(r.record, r.position);
+    const auto draw = [&](const auto* row, double max) {
+      return select_token(row, r.size, max, r.sampler, u, memory.selection);
+    };
+    hinted_token& t = a.token;
+    if (lead.lambda == 0) {
+      t.token = draw(r.teacher, lead.teacher_max);
+    } else if (lead.lambda == 1) {
+      t.token = draw(r.student, student_state.max);
+    } else {
+      auto& mixed = std::get<std::vector<mixture_t<T, S>>>(memory.mixed);
+      const double max = mix_logits(r.teacher, lead.teacher_max, r.student, student_state.max,
+                                    r.size, lead.lambda, mixed);
+      if (max == -std::numeric_limits<double>::infinity()) return ended(hinted_status::no_support);
+      t.token = draw(mixed.data(), max);
     }
-    const std::size_t before = state.bytes.size();
-    pieces_->append_piece(t.token, state.bytes);
-    state.delimiter.add(std::string_view(state.bytes).substr(before));
-    if (state.repetition.add(state.ids)) {
-      state.stop = stop_reason::repetition;
-    } else if (static_cast<index_t>(state.tokens.size()) >= options_.max_tokens) {
-      state.stop = stop_reason::max_tokens;
+
+    t.lambda = lead.lambda;
+    if (!r.student_only) {
+      t.teacher_log_prob =
+          static_cast<double>(load(r.teacher[t.token])) - lead.teacher_max - lead.teacher_log_sum;
     }
+    if (r.student != nullptr) t.student = score_of(r.student, student_state, t.token);
+    return a;
   }
 
   Backend backend_;
-  const Tokenizer* pieces_;
-  Schedule schedule_;
-  hinted_options options_;
 };
 
 }  // namespace idiolect

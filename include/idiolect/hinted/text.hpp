@@ -6,8 +6,8 @@
 // what came of it.
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <string>
 #include <utility>
@@ -16,8 +16,9 @@
 #include <idiolect/core/error.hpp>
 #include <idiolect/core/matrix_view.hpp>
 #include <idiolect/core/types.hpp>
-#include <idiolect/hinted/policy.hpp>
+#include <idiolect/hinted/request.hpp>
 #include <idiolect/hinted/stop.hpp>
+#include <idiolect/hinted/writer.hpp>
 #include <idiolect/model/causal_lm.hpp>
 
 namespace idiolect {
@@ -47,9 +48,14 @@ namespace detail {
 template <class Model, class Policy>
 class text_in_flight {
  public:
-  using scratch = typename Policy::scratch;
+  using logits_view = decltype(view(std::declval<const Model&>().logits(stream_id{})));
+  using logit = typename logits_view::value_type;
+  /// The policy answers many texts at once, and keeps a teacher's row that has to wait.
+  static constexpr bool policy_keeps = batch_policy<Policy, logit>;
 
-  text_in_flight(Model& model, const Policy& policy, decode_job job) {
+  /// `place` is the text's own among those in flight.
+  text_in_flight(Model& model, const Policy& policy, decode_job job, index_t place)
+      : place_(place) {
     result_.job = std::move(job);
     const decode_job& j = result_.job;
     state() = started(policy, j);
@@ -74,6 +80,7 @@ class text_in_flight {
   }
 
   [[nodiscard]] const decode_job& job() const { return result_.job; }
+  [[nodiscard]] index_t place() const { return place_; }
   [[nodiscard]] decode_result result() { return std::move(result_); }
   [[nodiscard]] bool ended() const { return result_.text.stop != stop_reason::none; }
   /// Ended, and every emitted token has its score.
@@ -131,12 +138,38 @@ class text_in_flight {
     student_.collect(model);
   }
 
-  /// Uses those rows. Touches nothing that is shared.
-  void advance(const Policy& policy, scratch& memory) {
-    if (abandoned_) return;
-    score_late_rows(policy);
-    if (ended() || !(teacher_.open() ? teacher_.ready() : student_.ready())) return;
-    analysing_ ? analyse(policy) : step(policy, memory);
+  /// Adds what this text asks of the policy, now that those rows are there: the scores that came
+  /// late, then the next token.
+  void ask(std::vector<hinted_request<logit>>& requests) {
+    const std::size_t before = requests.size();
+    late_ = 0;
+    if (!abandoned_) {
+      ask_late_scores(requests);
+      const bool ready = teacher_.open() && !holding_ ? teacher_.ready() : student_.ready();
+      if (!ended() && ready) ask_token(requests);
+    }
+    asked_ = requests.size() - before;
+  }
+  [[nodiscard]] std::size_t asked() const { return asked_; }
+
+  /// Takes the answers. Touches nothing that is shared.
+  void take(const Policy& policy, std::span<const hinted_answer> answers) {
+    std::size_t k = 0;
+    for (; k < late_; ++k) {
+      state().tokens[static_cast<std::size_t>(scored_++)].student = answers[k].token.student;
+    }
+    if (k == answers.size()) return;
+    analysing_ ? analyse(policy, answers[k]) : step(policy, answers[k]);
+  }
+
+  /// Both, with a policy that reads rows in host memory.
+  template <class Scratch>
+  void advance(const Policy& policy, Scratch& memory) {
+    requests_.clear();
+    answers_.clear();
+    ask(requests_);
+    for (const auto& r : requests_) answers_.push_back(policy.answer(r, memory));
+    take(policy, answers_);
   }
 
   /// Frees the teacher's stream once the student goes on alone. Returns how many were freed.
@@ -147,9 +180,6 @@ class text_in_flight {
   index_t drop(Model& model) { return teacher_.drop(model) + student_.drop(model); }
 
  private:
-  using logits_view = decltype(view(std::declval<const Model&>().logits(stream_id{})));
-  using logit = typename logits_view::value_type;
-
   /// A stream and the tokens it has still to take.
   class side {
    public:
@@ -213,10 +243,8 @@ class text_in_flight {
       fresh_ = false;
     }
     [[nodiscard]] index_t rows() const { return rows_at_hand_.rows(); }
-    [[nodiscard]] std::span<const logit> row(index_t r) const {
-      return {rows_at_hand_.row(r), static_cast<std::size_t>(rows_at_hand_.cols())};
-    }
-    [[nodiscard]] std::span<const logit> last_row() const { return row(rows() - 1); }
+    [[nodiscard]] index_t cols() const { return rows_at_hand_.cols(); }
+    [[nodiscard]] const logit* row(index_t r) const { return rows_at_hand_.row(r); }
 
    private:
     stream_id stream_ = 0;
@@ -263,16 +291,44 @@ class text_in_flight {
   }
 
   // The rows of a catch-up chunk predict the tokens from the first unscored one on.
-  void score_late_rows(const Policy& policy) {
-    const auto emitted = static_cast<index_t>(emitted_);
-    for (index_t r = 0; r < student_.rows() && scored_ < emitted; ++r) {
-      policy.score_student(state(), scored_++, student_.row(r));
+  void ask_late_scores(std::vector<hinted_request<logit>>& requests) {
+    const auto unscored = static_cast<index_t>(emitted_) - scored_;
+    late_ = static_cast<std::size_t>(std::min(student_.rows(), unscored));
+    for (std::size_t k = 0; k < late_; ++k) {
+      auto r = next_request<logit>(state());
+      r.task = hinted_task::student_score;
+      r.student = student_.row(static_cast<index_t>(k));
+      r.size = student_.cols();
+      r.token = state().ids[static_cast<std::size_t>(scored_) + k];
+      r.place = place_;
+      requests.push_back(r);
     }
   }
 
-  void analyse(const Policy& policy) {
-    const token_id t = policy.greedy(teacher_.last_row());
-    if (t < 0) return end(stop_reason::non_finite);
+  void ask_token(std::vector<hinted_request<logit>>& requests) {
+    auto r = next_request<logit>(state());
+    r.task = analysing_ ? hinted_task::greedy : hinted_task::next_token;
+    r.place = place_;
+    if (holding_) {
+      r.size = held_cols_;
+      r.kept_teacher = policy_keeps;
+      r.teacher = policy_keeps ? nullptr : held_row_.data();
+    } else if (teacher_.open()) {
+      r.size = teacher_.cols();
+      r.teacher = teacher_.row(teacher_.rows() - 1);
+    }
+    if (!analysing_ && student_.ready()) {
+      require(!teacher_.open() || student_.cols() == r.size, "student",
+              "its row is not as long as the teacher's");
+      r.size = student_.cols();
+      r.student = student_.row(student_.rows() - 1);
+    }
+    requests.push_back(r);
+  }
+
+  void analyse(const Policy& policy, const hinted_answer& answer) {
+    if (answer.status != hinted_status::ok) return end(stop_reason::non_finite);
+    const token_id t = answer.token.token;
     result_.analysis.push_back(t);
     std::string piece;
     policy.append_piece(t, piece);
@@ -285,29 +341,27 @@ class text_in_flight {
     }
   }
 
-  void step(const Policy& policy, scratch& memory) {
-    std::span<const logit> teacher = held_row_;
-    if (!holding_) {
-      teacher = teacher_.open() ? teacher_.last_row() : std::span<const logit>{};
-      lead_ = policy.lead(state(), teacher);
-    }
-    std::span<const logit> student;
-    if (student_.ready()) {
-      student = student_.last_row();
-    } else if (lead_.finite && lead_.lambda > 0) {  // deferred, and needed after all
-      if (!holding_) held_row_.assign(teacher.begin(), teacher.end());
-      holding_ = true;
-      return;
-    }
+  void step(const Policy& policy, const hinted_answer& answer) {
+    if (answer.status == hinted_status::student_needed) return hold();  // it was deferred
     holding_ = false;
-    policy.step(state(), lead_, teacher, student, memory);
+    policy.accept(state(), answer);
     if (state().tokens.size() == emitted_) return end(state().stop);  // ended without a token
     emitted_ = state().tokens.size();
-    if (!student.empty()) scored_ = static_cast<index_t>(emitted_);
+    if (student_.ready()) scored_ = static_cast<index_t>(emitted_);
     if (ended()) return;  // nothing follows the last token: no stream has to take it
     const token_id t = state().tokens.back().token;
     student_.push(t);
     if (!state().student_only()) teacher_.push(t);
+  }
+
+  // The teacher's row waits for the student's, which the next forward brings.
+  void hold() {
+    holding_ = true;
+    held_cols_ = teacher_.cols();
+    if constexpr (!policy_keeps) {
+      const logit* const row = teacher_.row(teacher_.rows() - 1);
+      held_row_.assign(row, row + held_cols_);
+    }
   }
 
   decode_result result_;
@@ -318,10 +372,15 @@ class text_in_flight {
   bool abandoned_ = false;
   byte_watch marker_;
   bool holding_ = false;         // the teacher's row waits for the student's
-  std::vector<logit> held_row_;
-  hinted_lead lead_;
+  std::vector<logit> held_row_;  // it, where the policy does not keep it
+  index_t held_cols_ = 0;
+  index_t place_ = 0;
+  std::size_t asked_ = 0;          // of the policy, in this step
+  std::size_t late_ = 0;           // of those, scores of earlier tokens
   index_t scored_ = 0;             // emitted tokens that have the student's score
   std::size_t emitted_ = 0;
+  std::vector<hinted_request<logit>> requests_;
+  std::vector<hinted_answer> answers_;
 };
 
 }  // namespace detail

@@ -18,7 +18,7 @@
 
 #include <idiolect/core/scalar.hpp>
 #include <idiolect/core/types.hpp>
-#include <idiolect/stats/exponential.hpp>
+#include <idiolect/stats/logit_mass.hpp>
 
 namespace idiolect::detail {
 
@@ -126,28 +126,6 @@ index_t count_from(Value low, const Value* values) {
   for (index_t k = 0; k < select_block; ++k) count += values[k] >= low ? 1 : 0;
   return count;
 }
-
-/// exp((z - max) scale) in single precision. A rounded argument counts little where it matters:
-/// |x| exp(x) <= 0.37, so a sum of masses errs by 1e-7 of the largest term and of itself at most.
-template <class Value>
-class logit_mass {
- public:
-  logit_mass(double max, double scale) : max_(static_cast<Value>(max)) {
-    constexpr auto most = static_cast<double>(std::numeric_limits<Value>::max());
-    scale_ = static_cast<Value>(std::min(scale, most));
-    rest_ = scale < most ? static_cast<Value>(scale - static_cast<double>(scale_)) : 0;
-  }
-
-  [[nodiscard]] float operator()(Value z) const {
-    const Value offset = z - max_;
-    return branchless_exp(static_cast<float>(offset * scale_ + offset * rest_));
-  }
-
- private:
-  Value max_;
-  Value scale_;
-  Value rest_;  // what the conversion of the scale left
-};
 
 /// The masses of a block's values.
 template <class Value>

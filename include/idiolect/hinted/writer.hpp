@@ -1,0 +1,137 @@
+// SPDX-FileCopyrightText: The idiolect authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The part of hinted decoding that is text: how one starts, what it asks of a policy, what a token
+// adds to it and when it ends. The same whoever reads the logits, and wherever they are.
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <idiolect/core/error.hpp>
+#include <idiolect/core/types.hpp>
+#include <idiolect/hinted/request.hpp>
+#include <idiolect/hinted/stop.hpp>
+#include <idiolect/model/tokenizer.hpp>
+#include <idiolect/stats/sampling.hpp>
+
+namespace idiolect {
+
+/// Options of a decoding. The defaults are those of the authors' demo.
+struct hinted_options {
+  sampler_options sampler{
+      .temperature = 0.3, .top_p = 0.95, .order = sampler_order::temperature_last};
+  /// Entropy that h is normalised by, nats; 0: ln of the row's length. The authors normalise by
+  /// the padded vocabulary, so give ln V where a row is not padded as theirs.
+  double entropy_norm = 0;
+  bool teacher_first_token = true;   ///< lambda is 0 at the first token
+  std::string delimiter;             ///< bytes that start the answer, e.g. "####"; empty: none
+  std::vector<token_id> end_tokens;  ///< tokens that end a text
+  index_t max_tokens = 512;
+  repetition_options repetition{};
+  std::uint64_t seed = 0;
+};
+
+/// A text that is being decoded. Made by a policy's `start`.
+struct hinted_state {
+  std::uint64_t record = 0;          ///< key of its random numbers, with the seed
+  sampler_options sampler;           ///< of this text
+  bool rollout = false;              ///< the student alone, from the first token
+  std::vector<hinted_token> tokens;  ///< emitted so far, the end token included
+  std::string bytes;                 ///< their text
+  stop_reason stop = stop_reason::none;
+  byte_watch delimiter;
+  repetition_watch repetition;
+  std::vector<token_id> ids;  ///< of `tokens`
+
+  /// The answer's delimiter has been emitted: only the student speaks.
+  [[nodiscard]] bool student_only() const { return rollout || delimiter.found(); }
+};
+
+/// Starts texts and takes their tokens. Base of the policies; const members may be called from
+/// several threads, each with its own states.
+template <tokenizer Tokenizer, lambda_schedule Schedule>
+class hinted_writer {
+ public:
+  /// `pieces` must outlive the writer. Raises shape_error for options that make no sense.
+  hinted_writer(const Tokenizer& pieces, Schedule schedule, hinted_options options)
+      : pieces_(&pieces),
+        rule_{std::move(schedule), options.entropy_norm, options.teacher_first_token, options.seed},
+        options_(std::move(options)) {
+    validate(options_.sampler);
+    if constexpr (requires { rule_.schedule.validate(); }) rule_.schedule.validate();
+    validate(options_.repetition);
+    require(options_.max_tokens > 0, "hinted_options::max_tokens", "must be > 0");
+    require(options_.entropy_norm >= 0, "hinted_options::entropy_norm", "must be >= 0 nats");
+  }
+
+  [[nodiscard]] const hinted_options& options() const { return options_; }
+  [[nodiscard]] const hinted_rule<Schedule>& rule() const { return rule_; }
+
+  /// A text with no token yet; `record` keys its draws.
+  [[nodiscard]] hinted_state start(std::uint64_t record) const {
+    hinted_state s;
+    s.record = record;
+    s.sampler = options_.sampler;
+    s.delimiter = byte_watch(options_.delimiter);
+    s.repetition = repetition_watch(options_.repetition);
+    return s;
+  }
+
+  /// A text that the student writes alone, with a sampler of its own.
+  [[nodiscard]] hinted_state start_rollout(std::uint64_t record,
+                                           const sampler_options& sampler) const {
+    validate(sampler);
+    hinted_state s = start(record);
+    s.sampler = sampler;
+    s.rollout = true;
+    return s;
+  }
+
+  /// Takes the answer to a text's request for its next token: the token, or why the text ends.
+  /// Returns the state's stop reason.
+  stop_reason accept(hinted_state& state, const hinted_answer& answer) const {
+    detail::check_lambda(answer.status);
+    if (answer.status == hinted_status::non_finite) return state.stop = stop_reason::non_finite;
+    if (answer.status == hinted_status::no_support) return state.stop = stop_reason::no_support;
+    state.tokens.push_back(answer.token);
+    state.ids.push_back(answer.token.token);
+    if (is_end(answer.token.token)) return state.stop = stop_reason::end_of_sequence;
+    const std::size_t before = state.bytes.size();
+    pieces_->append_piece(answer.token.token, state.bytes);
+    state.delimiter.add(std::string_view(state.bytes).substr(before));
+    if (state.repetition.add(state.ids)) {
+      state.stop = stop_reason::repetition;
+    } else if (static_cast<index_t>(state.tokens.size()) >= options_.max_tokens) {
+      state.stop = stop_reason::max_tokens;
+    }
+    return state.stop;
+  }
+
+  void append_piece(token_id t, std::string& bytes) const { pieces_->append_piece(t, bytes); }
+  [[nodiscard]] bool is_end(token_id t) const {
+    return std::ranges::find(options_.end_tokens, t) != options_.end_tokens.end();
+  }
+
+ private:
+  const Tokenizer* pieces_;
+  hinted_rule<Schedule> rule_;
+  hinted_options options_;
+};
+
+/// The request for a text's next token: all of it but the rows.
+template <logit_scalar T, logit_scalar S = T>
+[[nodiscard]] hinted_request<T, S> next_request(const hinted_state& state) {
+  hinted_request<T, S> r;
+  r.student_only = state.student_only();
+  r.record = state.record;
+  r.position = state.tokens.size();
+  r.sampler = state.sampler;
+  return r;
+}
+
+}  // namespace idiolect
