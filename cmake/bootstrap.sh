@@ -18,6 +18,7 @@ declare -A package_of=(
   [compiler]=g++ [cmake]=cmake [ninja]=ninja-build
   [Eigen3]=libeigen3-dev [Catch2]=catch2 [benchmark]=libbenchmark-dev
   [nlohmann_json]=nlohmann-json3-dev [CLI11]=libcli11-dev
+  [Thrust]=libthrust-dev
   [clang++]=clang [clang-rt]=libclang-rt-dev [doxygen]=doxygen
   [oneDNN]=libdnnl-dev [LibTorch]=libtorch-dev [gnuplot]=gnuplot-nox
 )

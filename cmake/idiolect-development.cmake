@@ -35,6 +35,10 @@ else()
                                      -Wno-maybe-uninitialized>)
   endif()
 endif()
+# nvcc's own code breaks -Wpedantic, and Clang's warnings come with Clang.
+add_library(idiolect_own_cuda_options INTERFACE)
+target_compile_options(idiolect_own_cuda_options INTERFACE -Xcompiler=-Wall,-Wextra
+                       "$<$<BOOL:${IDIOLECT_WERROR}>:SHELL:-Werror all-warnings -Xcompiler=-Werror>")
 if(IDIOLECT_SANITIZE)
   # A finding ends the program: a report that scrolls by in a passing test helps nobody.
   set(sanitize "-fsanitize=${IDIOLECT_SANITIZE}" -fno-omit-frame-pointer -fno-sanitize-recover=all)
@@ -75,9 +79,15 @@ endfunction()
 # idiolect_add_test(<folder> <source>...): test_<folder>, each of its test cases known to ctest as
 # "<folder>: <name>" with the label `unit`.
 function(idiolect_add_test folder)
+  idiolect_add_executable(test_${folder} ${ARGN})
+  target_link_libraries(test_${folder} PRIVATE idiolect_test_support)
+  idiolect_discover_tests(${folder} unit)
+endfunction()
+
+# idiolect_discover_tests(<folder> <label> <property>...): makes the test cases of test_<folder> known to
+# ctest.
+function(idiolect_discover_tests folder label)
   set(target test_${folder})
-  idiolect_add_executable(${target} ${ARGN})
-  target_link_libraries(${target} PRIVATE idiolect_test_support)
   # Catch2 v2 knows no PRE_TEST discovery, lets a name that matches no test pass, and hands the prefix
   # to `cmake -D`, which drops the trailing blank of anything that is not in single quotes.
   if(Catch2_VERSION VERSION_LESS 3)
@@ -94,8 +104,8 @@ function(idiolect_add_test folder)
   # `SKIPPED: why` that went past std::cout, which would otherwise count as passed.
   catch_discover_tests(
     ${target} ${discovery}
-    PROPERTIES LABELS unit TIMEOUT ${timeout} SKIP_RETURN_CODE 4 ENVIRONMENT IDIOLECT_TEST_SKIP_CODE=4
-               FAIL_REGULAR_EXPRESSION "SKIPPED: ")
+    PROPERTIES LABELS ${label} TIMEOUT ${timeout} SKIP_RETURN_CODE 4 ENVIRONMENT IDIOLECT_TEST_SKIP_CODE=4
+               FAIL_REGULAR_EXPRESSION "SKIPPED: " ${ARGN})
   set_property(GLOBAL APPEND PROPERTY idiolect_tests ${target})
 endfunction()
 

@@ -8,11 +8,16 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-set(idiolect_components "")
+set(idiolect_components cuda thrust)
 set(idiolect_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/idiolect")
 
 install(TARGETS idiolect EXPORT idiolect-targets FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(EXPORT idiolect-targets NAMESPACE idiolect:: DESTINATION "${idiolect_package_dir}")
+# A file for each component: what it links to exists only where it was asked for.
+install(TARGETS idiolect_cuda EXPORT idiolect-cuda-targets FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(EXPORT idiolect-cuda-targets NAMESPACE idiolect:: DESTINATION "${idiolect_package_dir}")
+install(TARGETS idiolect_thrust EXPORT idiolect-thrust-targets FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(EXPORT idiolect-thrust-targets NAMESPACE idiolect:: DESTINATION "${idiolect_package_dir}")
 
 configure_package_config_file(
   "${CMAKE_CURRENT_LIST_DIR}/idiolect-config.cmake.in" "${PROJECT_BINARY_DIR}/idiolect-config.cmake"

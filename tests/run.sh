@@ -20,7 +20,7 @@ TEXT
   exit 0
 fi
 
-need compiler cmake ninja Eigen3 Catch2 nlohmann_json CLI11
+need compiler cmake ninja Eigen3 Catch2 Thrust nlohmann_json CLI11
 
 build="$root/build/tests"
 # Optimised, with assertions (no NDEBUG), without debug information: that compiles soonest.

@@ -37,7 +37,7 @@ if(CASE STREQUAL "install")
 
   # All headers, and nothing that only works where it was built.
   foreach(root IN ITEMS "${SOURCE}/include" "${prefix}/include")
-    file(GLOB_RECURSE headers_${root} RELATIVE "${root}" "${root}/*.hpp")
+    file(GLOB_RECURSE headers_${root} RELATIVE "${root}" "${root}/*.hpp" "${root}/*.cuh")
     list(SORT headers_${root})
   endforeach()
   if(NOT "${headers_${SOURCE}/include}" STREQUAL "${headers_${prefix}/include}")
@@ -56,18 +56,35 @@ elseif(CASE STREQUAL "find_package")
   configure_build_run(find_package "-DCMAKE_PREFIX_PATH=${prefix}" "-DREQUEST=${VERSION}")
 
 elseif(CASE STREQUAL "optional_component")
-  configure_command(find_package "-DCMAKE_PREFIX_PATH=${prefix}" "-DREQUEST=OPTIONAL_COMPONENTS no_such_component")
+  configure_command(find_package "-DCMAKE_PREFIX_PATH=${prefix}" "-DREQUEST=OPTIONAL_COMPONENTS no_such_component cuda thrust"
+                    -DCMAKE_DISABLE_FIND_PACKAGE_CUDAToolkit=ON -DCMAKE_DISABLE_FIND_PACKAGE_Thrust=ON)
   run(${command})
 
-elseif(CASE STREQUAL "unknown_component" OR CASE STREQUAL "other_version")
+elseif(CASE STREQUAL "cuda")
+  # Linked, not run: there may be no device.
+  configure_command(cuda "-DCMAKE_PREFIX_PATH=${prefix}" "-DCMAKE_CUDA_COMPILER=${CUDA_COMPILER}" -DCMAKE_CUDA_ARCHITECTURES=90)
+  run(${command})
+  run("${CMAKE_COMMAND}" --build "${build}" --config Release)
+
+elseif(CASE STREQUAL "thrust")
+  configure_build_run(thrust "-DCMAKE_PREFIX_PATH=${prefix}" "-DThrust_DIR=${THRUST_DIR}")
+
+elseif(CASE MATCHES "^(unknown_component|other_version|no_toolkit|no_thrust)$")
   if(CASE STREQUAL "unknown_component")
     set(request "COMPONENTS no_such_component")
     set(expected "has no component[ \n]+`no_such_component`.*[Ii]ts[ \n]+components:")
+  elseif(CASE STREQUAL "no_toolkit")
+    set(request "COMPONENTS cuda")
+    set(expected "`cuda`[ \n]+needs[ \n]+the[ \n]+CUDA[ \n]+toolkit")
+  elseif(CASE STREQUAL "no_thrust")
+    set(request "COMPONENTS thrust")
+    set(expected "`thrust`[ \n]+needs[ \n]+Thrust")
   else()
     set(request "99.0")
     set(expected "compatible with[ \n]+requested[ \n]+version[ \n]+\"99.0\"")
   endif()
-  configure_command(find_package "-DCMAKE_PREFIX_PATH=${prefix}" "-DREQUEST=${request}")
+  configure_command(find_package "-DCMAKE_PREFIX_PATH=${prefix}" "-DREQUEST=${request}"
+                    -DCMAKE_DISABLE_FIND_PACKAGE_CUDAToolkit=ON -DCMAKE_DISABLE_FIND_PACKAGE_Thrust=ON)
   execute_process(COMMAND ${command} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
   if(status EQUAL 0 OR NOT output MATCHES "${expected}")
     message("${output}")
