@@ -180,7 +180,7 @@ block_sums fold_block(const A* x, Count count, A reference, A scale, A* kept,
           ahead(i + next * P::lanes, k + next);
           z[j] = P::load(x + i + next * P::lanes);
         }
-        add(z, stored + i, i, k);
+        add(z, Keep || spread ? stored + i : nullptr, i, k);
         for (std::size_t j = 0; j < n; ++j) {
           const auto next = static_cast<index_t>(j);
           beside(i + next * P::lanes, k + next);
