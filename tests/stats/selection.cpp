@@ -20,29 +20,13 @@
 
 #include "support/catch.hpp"
 #include "support/rows.hpp"
+#include "support/sampler_cases.hpp"
 
 namespace idiolect::test {
 namespace {
 
 // What the pruned tail may hold of the maximum's mass, and so of the whole.
 constexpr double pruned = 1.2e-7;
-
-template <class T>
-double maximum(const std::vector<T>& row) {
-  double max = -infinity;
-  for (const T z : row) max = std::max(max, static_cast<double>(load(z)));
-  return max;
-}
-
-/// How far `u` lies from the numbers for which `token` is the one to draw.
-double distance_of(double u, token_id token, const sampler_distribution& r) {
-  double before = 0;
-  for (std::size_t i = 0; i < r.tokens.size(); ++i) {
-    if (r.tokens[i] == token) return std::max({0.0, before - u, u - (before + r.probs[i])});
-    before += r.probs[i];
-  }
-  return infinity;
-}
 
 struct comparison {
   bool equal = false;     // token by token, probabilities within tolerance
@@ -92,28 +76,6 @@ comparison compare(const std::vector<T>& row, const sampler_options& o) {
       const auto least = std::min(moved.tokens.size(), expected.tokens.size());
       result.near_tie = result.near_tie || (found.tokens.size() >= least &&
                                             found.tokens.size() <= most && most > least);
-    }
-  }
-  return result;
-}
-
-std::string name_of(const sampler_options& o) {
-  return "T " + std::to_string(o.temperature) + " k " + std::to_string(o.top_k) + " p " +
-         std::to_string(o.top_p) + " min-p " + std::to_string(o.min_p) +
-         (o.order == sampler_order::temperature_last ? " last" : " first");
-}
-
-std::vector<sampler_options> all_options(index_t n) {
-  std::vector<sampler_options> result;
-  for (const auto order : {sampler_order::temperature_first, sampler_order::temperature_last}) {
-    for (const double temperature : {0.0, 0.05, 0.3, 1.0, 3.0}) {
-      for (const index_t top_k : {index_t{0}, index_t{1}, index_t{50}, n / 2}) {
-        for (const double top_p : {1.0, 1e-9, 0.5, 0.95, 0.999999}) {
-          for (const double min_p : {0.0, 0.05, 1.0}) {
-            result.push_back({temperature, top_k, top_p, min_p, order});
-          }
-        }
-      }
     }
   }
   return result;
