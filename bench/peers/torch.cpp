@@ -3,7 +3,7 @@
 
 // LibTorch, forward and backward:
 //
-//   torch_cross_entropy   plain likelihood; ours beside it: gradient_in_place of IDFT
+//   torch_cross_entropy   plain likelihood; ours beside it: gradient_in_place_nll
 //   torch_idft            IDFT in the operations of its authors' trainer, from softmax on
 //   torch_idft_lean       the same loss in as few operations as Torch allows, with the weight under
 //                         stop-gradient as ours
@@ -104,6 +104,7 @@ void torch_peak(matrix_view<float> z, std::span<const token_id> y) {
   rest_before_timing = std::chrono::milliseconds(10);
   benchmark::AddCustomContext("peer", std::string("LibTorch ") + TORCH_VERSION);
   measure_shapes("gradient_in_place", "fp32", gradient_in_place<float>);
+  measure_shapes("gradient_in_place_nll", "fp32", gradient_in_place<float, nll>);
   measure_shapes("torch_cross_entropy", "fp32", torch_step<cross_entropy, nll>);
   measure_shapes("torch_idft", "fp32", torch_step<idft_of_authors, idft>);
   measure_shapes("torch_idft_lean", "fp32", torch_step<idft_lean, idft>);

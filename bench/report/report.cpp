@@ -145,7 +145,7 @@ class report {
       for (const auto& [peer, operation] : std::vector<std::pair<std::string, std::string>>{
                {"onednn_log_softmax", "statistics"},
                {"eigen_expressions", "gradient_in_place"},
-               {"torch_cross_entropy", "gradient_in_place"},
+               {"torch_cross_entropy", "gradient_in_place_nll"},
                {"torch_idft", "gradient_in_place"},
                {"torch_idft_lean", "gradient_in_place"}}) {
         if (r->find(name_of(peer, "B", 1)) != nullptr) found.push_back({peer, operation, r});
@@ -173,7 +173,7 @@ class report {
 
   static std::string short_name(const std::string& operation) {
     if (operation == "gradient_out_of_place") return "out of place";
-    if (operation == "gradient_in_place") return "in place";
+    if (operation == "gradient_in_place" || operation == "gradient_in_place_nll") return "in place";
     return operation;
   }
   // A line of gnuplot's: the label, broken at its commas, and two heights.
@@ -329,9 +329,11 @@ class report {
     if (comparisons().empty()) return;
     out << "## Peers\n\n"
         << "The peer's time, and how many times as fast ours is in the same process: the "
-           "statistics against\n"
-        << "oneDNN, IDFT and its gradient in place against the others. LibTorch runs forward and "
-           "backward\n"
+           "statistics (by\n"
+        << "`loss` of `nll`, report included) against oneDNN, and the gradient in place of the "
+           "same "
+           "loss\n"
+        << "against the others: cross-entropy or IDFT. LibTorch runs forward and backward\n"
         << "with an allocator that keeps its memory (M_MMAP_MAX 0, M_TRIM_THRESHOLD off); IDFT "
            "once in the\n"
         << "operations of its authors' trainer, once in as few as Torch allows.\n\n";

@@ -24,14 +24,14 @@
 
 namespace idiolect::bench {
 
-/// The plain backend's IDFT loss of a batch; computed once.
+/// The plain backend's mean -log p of a batch; computed once.
 template <class T>
 double plain_loss(shape s) {
   static std::map<std::pair<index_t, index_t>, double> known;
   const auto [at, is_new] = known.try_emplace({s.rows, s.vocab});
   if (is_new) {
     const auto y = uniform_targets(s);
-    at->second = loss(reference{workers(2)}, logits<T>(s), y, idft{}).loss;
+    at->second = loss(reference{workers(2)}, logits<T>(s), y, nll{}).loss;
   }
   return at->second;
 }
@@ -61,7 +61,7 @@ void check_gradient_rows(matrix_view<const T> found, shape s, const Loss& f, dou
   }
 }
 
-/// log p and H of every row, and the loss of them: one read of the logits.
+/// log p, H and phi of every row, and the report of them: one read of the logits.
 template <class T>
 void statistics(run& r) {
   const auto z = logits<T>(r.size());
@@ -69,9 +69,9 @@ void statistics(run& r) {
   const cpu policy{workers(r.threads())};
   r.check([&] {
     const double expected = plain_loss<T>(r.size());
-    agree(loss(policy, z, y, idft{}).loss, expected, 4e-6, std::abs(expected), "the loss");
+    agree(loss(policy, z, y, nll{}).loss, expected, 4e-6, std::abs(expected), "the loss");
   });
-  r.time([&] { benchmark::DoNotOptimize(loss(policy, z, y, idft{}).loss); });
+  r.time([&] { benchmark::DoNotOptimize(loss(policy, z, y, nll{}).loss); });
 }
 
 /// The same and the varentropy, a score for each row.
@@ -92,7 +92,7 @@ void scores(run& r) {
 }
 
 /// The gradient in place of the logits, which are refreshed before each call, untimed.
-template <class T>
+template <class T, class Loss = idft>
 void gradient_in_place(run& r) {
   const auto z = logits<T>(r.size());
   const auto dz = scratch<T>(r.size());
@@ -100,12 +100,12 @@ void gradient_in_place(run& r) {
   const cpu policy{workers(r.threads())};
   const auto prepare = [&] { refresh(r.threads(), dz, z); };
   const auto work = [&] {
-    benchmark::DoNotOptimize(loss_and_gradient(policy, dz, y, idft{}, dz).loss);
+    benchmark::DoNotOptimize(loss_and_gradient(policy, dz, y, Loss{}, dz).loss);
   };
   r.check([&] {
     prepare();
     work();
-    check_gradient_rows<T>(dz, r.size(), idft{});
+    check_gradient_rows<T>(dz, r.size(), Loss{});
   });
   r.time(prepare, work);
 }
