@@ -339,7 +339,12 @@ TEST_CASE("rewrite command: its lines can be scored and say what happened") {
   CHECK(scores.at("mean_phi").get<double>() == Approx(phi / tokens).margin(1e-9));
 }
 
-TEST_CASE("rewrite command: killed a hundred times it ends with the same bytes") {
+TEST_CASE("rewrite command: killed again and again it ends with the same bytes") {
+#if defined(IDIOLECT_TEST_SANITIZED)
+  const int wanted = 20;  // a run takes seconds there
+#else
+  const int wanted = 100;
+#endif
   const std::size_t records = 400;
   const workplace at(records);
   const auto clock = [] { return std::chrono::steady_clock::now(); };
@@ -356,9 +361,9 @@ TEST_CASE("rewrite command: killed a hundred times it ends with the same bytes")
   int kills = 0;
   int with_work = 0;  // of them, those that left finished records behind
   int completed = 0;
-  for (int starts = 0; starts < 3000 && (kills < 100 || completed == 0); ++starts) {
+  for (int starts = 0; starts < 3000 && (kills < wanted || completed == 0); ++starts) {
     const pid_t child = start(command, at.path("stdout"), at.path("stderr"));
-    if (kills < 100) {
+    if (kills < wanted) {
       // Often in the middle of the work, now and then while it starts or ends.
       const double share = random.uniform() * (starts % 5 == 0 ? 1.1 : 0.4);
       std::this_thread::sleep_for(
@@ -380,8 +385,8 @@ TEST_CASE("rewrite command: killed a hundred times it ends with the same bytes")
     check_complete(at, "killed", records);
     for (const char* name : {"killed", "killed.rejected"}) fs::remove(at.path(name));
   }
-  CHECK(kills >= 100);
-  CHECK(with_work >= 30);
+  CHECK(kills >= wanted);
+  CHECK(with_work >= wanted * 3 / 10);
   CHECK(completed >= 1);
 }
 
