@@ -47,7 +47,7 @@ void eigen_expressions(run& r) {
   const auto prepare = [&] { refresh(r.threads(), dz, r.input()); };
   r.check([&] {
     prepare();
-    const double expected = plain_loss<float>(r.size());
+    const double expected = plain_loss<float, idft>(r.size());
     agree(by_expressions(r.threads(), dz, y), expected, 1e-4, expected, "Eigen's loss");
   });
   r.time(prepare, [&] { benchmark::DoNotOptimize(by_expressions(r.threads(), dz, y)); });

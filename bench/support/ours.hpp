@@ -24,14 +24,14 @@
 
 namespace idiolect::bench {
 
-/// The plain backend's mean -log p of a batch; computed once.
-template <class T>
+/// The plain backend's loss of a batch; computed once.
+template <class T, class Loss>
 double plain_loss(shape s) {
   static std::map<std::pair<index_t, index_t>, double> known;
   const auto [at, is_new] = known.try_emplace({s.rows, s.vocab});
   if (is_new) {
     const auto y = uniform_targets(s);
-    at->second = loss(reference{workers(2)}, logits<T>(s), y, nll{}).loss;
+    at->second = loss(reference{workers(2)}, logits<T>(s), y, Loss{}).loss;
   }
   return at->second;
 }
@@ -68,7 +68,7 @@ void statistics(run& r) {
   const auto y = r.targets();
   const cpu policy{workers(r.threads())};
   r.check([&] {
-    const double expected = plain_loss<T>(r.size());
+    const double expected = plain_loss<T, nll>(r.size());
     agree(loss(policy, z, y, nll{}).loss, expected, 4e-6, std::abs(expected), "the loss");
   });
   r.time([&] { benchmark::DoNotOptimize(loss(policy, z, y, nll{}).loss); });
