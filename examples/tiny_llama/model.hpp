@@ -69,6 +69,9 @@ class model {
   [[nodiscard]] index_t vocab_size() const noexcept { return shape().vocab_size; }
   [[nodiscard]] index_t context_size() const noexcept { return shape().context_size; }
   [[nodiscard]] index_t max_streams() const noexcept { return options_.max_streams; }
+  [[nodiscard]] index_t free_streams() const noexcept {
+    return options_.max_streams - std::ranges::count(streams_, true, &stream::open);
+  }
   [[nodiscard]] index_t max_chunk() const noexcept { return options_.max_chunk; }
   [[nodiscard]] bool is_end(token_id t) const {
     return std::ranges::find(options_.end_tokens, t) != options_.end_tokens.end();
@@ -104,7 +107,7 @@ class model {
   }
 
   /// Keeps the first n tokens, 0 <= n <= length.
-  void truncate(idiolect::stream_id s, index_t n) {
+  bool truncate(idiolect::stream_id s, index_t n) {
     check(s);
     idiolect::require(n >= 0 && n <= at(s).length, "truncate", [&] {
       return std::to_string(n) + " of " + std::to_string(at(s).length) + " tokens";
@@ -112,6 +115,7 @@ class model {
     cache_.shrink(at(s).pages, n);
     at(s).length = n;
     at(s).logit_rows = 0;
+    return true;
   }
 
   [[nodiscard]] index_t length(idiolect::stream_id s) const {

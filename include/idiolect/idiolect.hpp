@@ -27,6 +27,7 @@
 #include <idiolect/hinted/recipes.hpp>
 #include <idiolect/hinted/reference_score.hpp>
 #include <idiolect/hinted/rewrite.hpp>
+#include <idiolect/hinted/sample.hpp>
 #include <idiolect/hinted/stop.hpp>
 #include <idiolect/hinted/text.hpp>
 #include <idiolect/hinted/verifier.hpp>

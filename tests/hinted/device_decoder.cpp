@@ -47,7 +47,7 @@ class device_lm : public hash_lm {
   static constexpr bool device_logits = true;
 
   explicit device_lm(const hash_lm_options& o, bool aligned = true)
-      : hash_lm(o), stride_(aligned ? (o.vocab + 3) / 4 * 4 : o.vocab) {}
+      : hash_lm(o), stride_(aligned ? (vocab_size() + 3) / 4 * 4 : vocab_size()) {}
 
   [[nodiscard]] matrix_view<const float> logits(stream_id s) const {
     const auto rows = hash_lm::logits(s);

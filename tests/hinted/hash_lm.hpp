@@ -28,6 +28,8 @@ namespace idiolect::test {
 struct hash_lm_options {
   std::uint64_t seed = 1;
   index_t vocab = 40;
+  index_t padding = 0;  ///< columns behind them that no token exists for, more likely than any
+  std::vector<token_id> ends = {};
   index_t context = 100;
   index_t streams = 256;
   index_t chunk = 4096;
@@ -46,11 +48,11 @@ class hash_lm {
 
   explicit hash_lm(hash_lm_options o) : options_(o) {}
 
-  [[nodiscard]] index_t vocab_size() const { return options_.vocab; }
+  [[nodiscard]] index_t vocab_size() const { return options_.vocab + options_.padding; }
   [[nodiscard]] index_t context_size() const { return options_.context; }
   [[nodiscard]] index_t max_streams() const { return options_.streams; }
   [[nodiscard]] index_t max_chunk() const { return options_.chunk; }
-  [[nodiscard]] bool is_end(token_id t) const { return t == 0; }
+  [[nodiscard]] bool is_end(token_id t) const { return std::ranges::count(options_.ends, t) > 0; }
 
   stream_id open() {
     require<backend_error>(open_streams() < options_.streams, "open", "too many streams");
@@ -112,7 +114,7 @@ class hash_lm {
 
   [[nodiscard]] matrix_view<const float> logits(stream_id s) const {
     const auto& rows = streams_.at(s).logits;
-    return {rows.data(), static_cast<index_t>(rows.size()) / options_.vocab, options_.vocab};
+    return {rows.data(), static_cast<index_t>(rows.size()) / vocab_size(), vocab_size()};
   }
 
   [[nodiscard]] index_t open_streams() const { return static_cast<index_t>(streams_.size()); }
@@ -155,6 +157,9 @@ class hash_lm {
         const auto at = rows.end() - static_cast<std::ptrdiff_t>(options_.vocab - bad);
         *at = static_cast<float>(own.below(2) == 0 ? not_a_number : infinity);
       }
+    }
+    for (index_t i = 0; i < options_.padding; ++i) {
+      rows.push_back(options_.hostile && i == 1 ? static_cast<float>(not_a_number) : 50.0F);
     }
   }
 

@@ -159,7 +159,8 @@ class plain_decoder {
     const chunk all{s, tokens, want_logits::last};
     require(model_.forward({&all, 1}) == forward_status::ok, "plain_decoder", "forward failed");
     const auto rows = model_.logits(s);
-    std::vector<double> z(rows.row(0), rows.row(0) + rows.cols());
+    // What no token exists for does not count.
+    std::vector<double> z(rows.row(0), rows.row(0) + pieces_.vocab_size());
     model_.drop(s);
     return z;
   }
@@ -186,7 +187,7 @@ class plain_decoder {
     return h;
   }
   [[nodiscard]] bool is_end(token_id t) const {
-    return std::ranges::count(options_.end_tokens, t) > 0;
+    return model_.is_end(t) || std::ranges::count(options_.end_tokens, t) > 0;
   }
   std::string bytes_of(const std::vector<token_id>& ids) const {
     std::string bytes;

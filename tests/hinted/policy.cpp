@@ -149,10 +149,18 @@ TEST_CASE("the mixture of rows in single precision is rounded once") {
   }
 }
 
+namespace {
+constexpr index_t large = 30'000;
+struct many_pieces : archetype::byte_tokenizer {
+  [[nodiscard]] index_t vocab_size() const { return large; }
+};
+}  // namespace
+
 TEST_CASE("a step over a large vocabulary draws what the definition draws") {
-  const index_t n = 30'000;
+  const index_t n = large;
+  const many_pieces pieces;
   random_source random(17);
-  hinted_policy<cpu<>, archetype::byte_tokenizer, constant_lambda>::scratch memory;
+  hinted_policy<cpu<>, many_pieces, constant_lambda>::scratch memory;
   index_t steps = 0;
   index_t others = 0;
   for (int round = 0; round < 6; ++round) {
@@ -168,7 +176,7 @@ TEST_CASE("a step over a large vocabulary draws what the definition draws") {
       auto o = plain();
       o.sampler = {.temperature = 0.3, .top_p = 0.95, .order = order};
       const auto expected = sampled_distribution(mixture.data(), n, o.sampler);
-      const hinted_policy policy(cpu{}, bytes_as_tokens, constant_lambda{lambda}, o);
+      const hinted_policy policy(cpu{}, pieces, constant_lambda{lambda}, o);
       for (std::uint64_t record = 0; record < 50; ++record) {
         auto state = policy.start(record);
         policy.step(state, std::span<const float>(p), std::span<const float>(q), memory);

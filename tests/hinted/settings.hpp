@@ -110,6 +110,19 @@ inline setting random_setting(std::uint64_t seed, index_t jobs) {
     }
     s.jobs.push_back(std::move(job));
   }
+  // As engines are: some texts end with the model's own tokens, rows are padded, and prompts begin
+  // alike.
+  random_source engine(seed + 1'000'000);
+  if (engine.below(2) == 0) s.model.ends.swap(o.end_tokens);
+  s.model.padding = one_of<index_t>(engine, {0, 0, 3});
+  if (engine.below(2) == 0) {
+    const std::vector<token_id> beginning(static_cast<std::size_t>(16 + engine.below(9)), 2);
+    s.model.context += static_cast<index_t>(beginning.size());
+    for (decode_job& job : s.jobs) {
+      auto& prompt = engine.below(3) == 0 ? job.student_prompt : job.teacher_prompt;
+      prompt.insert(prompt.begin(), beginning.begin(), beginning.end());
+    }
+  }
   return s;
 }
 

@@ -99,7 +99,7 @@ TEST_CASE("guide: scores before and progress and cancellation") {
         // [own_prompts]
         [&](const idiolect::question_answer& r) {
           idiolect::rewrite_prompt p;
-          tokenizer.encode(r.question + "\n", p.student);  // your chat format here
+          tokenizer.encode(r.question + "\n", p.student);  // your format here
           tokenizer.encode("H" + r.answer + "\n" + r.question + "\n", p.teacher);
           return p;
         },

@@ -6,6 +6,7 @@
 #include <idiolect/hinted/prompts.hpp>
 #include <idiolect/model/archetypes.hpp>
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,7 @@ using bytes = template_prompter<byte_tokenizer>;
 static_assert(prompter<bytes, question_answer>);
 static_assert(!prompter<bytes, int>);
 static_assert(!prompter<int, question_answer>);
+static_assert(prompter<chat_prompter<archetype::turn_tokenizer>, question_answer>);
 
 std::string text_of(const std::vector<token_id>& tokens) {
   std::string text;
@@ -37,6 +39,38 @@ TEST_CASE("templates are filled once") {
   CHECK(fill_template("\\boxed{} {other} {{question}} {", "5", "") == "\\boxed{} {other} {5} {");
   CHECK(fill_template("", "a", "b").empty());
   CHECK(fill_template("{questio", "a", "b") == "{questio");
+}
+
+TEST_CASE("prompts as turns of a conversation") {
+  using chat = archetype::turn_tokenizer;
+  const chat turns;
+  const auto shown = [&](const std::vector<token_id>& prompt) {
+    std::string text;
+    for (const token_id t : prompt) {
+      if (t >= chat::begin) text += "[" + std::string(1, "bRC/"[t - chat::begin]) + "]";
+      turns.append_piece(t, text);
+    }
+    return text;
+  };
+  const question_answer record{"What[/]?", "So: #### 5"};
+  const auto p = chat_prompter(turns)(record);
+  CHECK(shown(p.student) == "[b][R]user[C]What[/]?[/][R]assistant[C]");
+  CHECK(std::ranges::count(p.student, chat::end) == 1);  // the question's own is text
+  CHECK(
+      shown(p.teacher) ==
+      "[b][R]user[C]What[/]?\n\nA correct solution, for reference:\nSo: #### 5[/][R]assistant[C]");
+  CHECK(shown(p.reference) == "So: #### 5");
+
+  prompter_options o{.templates = {.student = "{question}", .teacher = "{hint}: {question}"},
+                     .hint = hint_content::answer,
+                     .delimiter = "####",
+                     .end_token = chat::end};
+  o.system = "Think.";
+  const auto q = chat_prompter(turns, o)(record);
+  CHECK(shown(q.student) == "[b][R]system[C]Think.[/][R]user[C]What[/]?[/][R]assistant[C]");
+  CHECK(shown(q.teacher) == "[b][R]system[C]Think.[/][R]user[C]5: What[/]?[/][R]assistant[C]");
+  CHECK(shown(q.reference) == "So: #### 5[/]");
+  CHECK_THROWS_AS(template_prompter(turns, o), shape_error);  // it has no place for the system
 }
 
 TEST_CASE("prompts from templates") {

@@ -6,6 +6,7 @@
 // (recurrent), one whose logits are an Eigen matrix, and the archetype.
 
 #include <Eigen/Core>
+#include <algorithm>
 #include <array>
 #include <string>
 #include <vector>
@@ -33,11 +34,16 @@ struct recurrent_model {
 struct eigen_model : recurrent_model {
   using rows = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   [[nodiscard]] const rows& logits(stream_id) const { return held; }
-  void truncate(stream_id, index_t) {}
+  bool truncate(stream_id, index_t) { return can_truncate(); }
+  [[nodiscard]] bool can_truncate() const { return attention_only; }
   [[nodiscard]] index_t max_streams() const { return 8; }
   [[nodiscard]] index_t max_chunk() const { return 3; }
   static constexpr bool device_logits = true;
+  bool attention_only = true;
   rows held;
+};
+struct silent_truncate : recurrent_model {
+  void truncate(stream_id, index_t) {}  // does not say whether it did
 };
 
 struct no_vocabulary : recurrent_model {
@@ -70,13 +76,17 @@ struct no_end : recurrent_model {
 
 static_assert(causal_lm<recurrent_model> && !truncatable_lm<recurrent_model>);
 static_assert(causal_lm<eigen_model> && truncatable_lm<eigen_model>);
+static_assert(causal_lm<silent_truncate> && !truncatable_lm<silent_truncate>);
 static_assert(!causal_lm<no_vocabulary> && !causal_lm<no_context>);             // (1)
 static_assert(!causal_lm<no_open> && !causal_lm<no_fork> && !causal_lm<no_drop>);  // (2)
 static_assert(!causal_lm<no_length>);                                           // (3)
 static_assert(!causal_lm<boolean_forward>);                                     // (4)
-static_assert(!causal_lm<no_logits>);                                           // (5)
-static_assert(!causal_lm<no_end>);                                              // (6)
+static_assert(!causal_lm<no_logits>);                                           // (6)
+static_assert(!causal_lm<no_end>);                                              // (7)
 
+static_assert(tokenizer<archetype::turn_tokenizer> && chat_tokenizer<archetype::turn_tokenizer>);
+static_assert(continuing_tokenizer<archetype::byte_tokenizer> &&
+              !chat_tokenizer<archetype::byte_tokenizer>);
 struct silent_tokenizer {
   [[nodiscard]] index_t vocab_size() const { return 1; }
   void encode(std::string_view, std::vector<token_id>&) const {}
@@ -97,10 +107,15 @@ TEST_CASE("what a model does not say of itself is taken cautiously") {
   const recurrent_model shy;
   CHECK_FALSE(model_traits<recurrent_model>::batch_invariant);
   CHECK_FALSE(model_traits<recurrent_model>::device_logits);
-  CHECK_FALSE(model_traits<recurrent_model>::can_truncate);
+  CHECK_FALSE(model_traits<recurrent_model>::can_truncate(shy));
+  CHECK_FALSE(model_traits<silent_truncate>::can_truncate(silent_truncate{}));
   CHECK(model_traits<recurrent_model>::max_streams(shy) == 1);
+  CHECK(model_traits<recurrent_model>::free_streams(shy, 1) == 0);
   CHECK(model_traits<recurrent_model>::max_chunk(shy) == 16);
-  const eigen_model open;
+  eigen_model open;
+  CHECK(model_traits<eigen_model>::can_truncate(open));
+  open.attention_only = false;  // one class, and a file of the other kind
+  CHECK_FALSE(model_traits<eigen_model>::can_truncate(open));
   CHECK(model_traits<eigen_model>::device_logits);
   CHECK(model_traits<eigen_model>::max_streams(open) == 8);
   CHECK(model_traits<eigen_model>::max_chunk(open) == 3);
@@ -134,7 +149,8 @@ TEST_CASE("the archetype forks, truncates and drops streams on their own") {
   const std::vector<token_id> prompt{1, 2, 3};
   REQUIRE(m.forward(std::array{chunk{a, prompt, want_logits::last}}) == forward_status::ok);
   const stream_id b = m.fork(a);
-  m.truncate(a, 1);
+  CHECK(m.truncate(a, 1));
+  CHECK(m.free_streams() == m.max_streams() - 2);
   CHECK(m.length(a) == 1);
   CHECK(m.length(b) == 3);
   CHECK_THROWS_AS(m.truncate(a, 2), shape_error);
@@ -142,6 +158,24 @@ TEST_CASE("the archetype forks, truncates and drops streams on their own") {
   CHECK_THROWS_AS(m.length(a), backend_error);
   CHECK_THROWS_AS(m.drop(a), backend_error);
   CHECK(m.length(b) == 3);
+}
+
+TEST_CASE("what looks like a special token in a turn stays text") {
+  const archetype::turn_tokenizer t;
+  const std::vector<chat_turn> turns{{"user", std::string("a") + static_cast<char>(0x01) + "</s>"}};
+  std::vector<token_id> tokens;
+  t.encode_chat(turns, tokens);
+  std::string bytes;
+  for (const token_id id : tokens) t.append_piece(id, bytes);
+  CHECK(bytes == "usera\x01</s>assistant");
+  CHECK(std::ranges::count(tokens, t.end) == 1);
+  CHECK(tokens.front() == t.begin);
+  CHECK(tokens.back() == t.content);
+  // An answer that was begun goes on.
+  const std::vector<chat_turn> begun{{"user", "a"}, {"assistant", "b"}};
+  tokens.clear();
+  t.encode_chat(begun, tokens);
+  CHECK(tokens.back() == 'b');
 }
 
 TEST_CASE("a forward without room changes no stream") {

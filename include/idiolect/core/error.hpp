@@ -82,4 +82,19 @@ void require(bool condition, std::string_view argument, Message&& message, index
   }
 }
 
+namespace detail {
+/// Runs f; what it throws is lost. For clean-up on the way out of an error.
+template <class F>
+void quietly(F&& f) noexcept {
+#if defined(__cpp_exceptions)
+  try {
+    f();
+  } catch (...) {
+  }
+#else
+  f();
+#endif
+}
+}  // namespace detail
+
 }  // namespace idiolect

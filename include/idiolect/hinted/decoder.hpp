@@ -4,11 +4,13 @@
 
 // Decodes many texts at once over one causal_lm. Each text has one stream (a rollout) or two (a
 // teacher with the hint, a student without); all streams go into one forward call, texts come and
-// go as they finish, and the teacher's cache is freed once the student goes on alone.
+// go as they finish, and the teacher's cache is freed once the student goes on alone. What prompts
+// have in common at their beginning is forwarded once and forked.
 //
 // A text's tokens do not depend on what else is in flight if the model is batch_invariant: draws
-// are keyed by (seed, record, position). Every token is forwarded once per stream: the model's work
-// is linear in the text.
+// are keyed by (seed, record, position). With any other model the draws are the same and the rows
+// they are made from differ by its rounding. Every token is forwarded once per stream: the model's
+// work is linear in the text.
 //
 // A policy on the host steps one text at a time, on the executor. A policy that answers in batches,
 // on a device, is asked once for all texts; rows then stay where the model left them.
@@ -36,7 +38,8 @@
 
 namespace idiolect {
 
-/// Options of the scheduler; none changes a text (`defer_student` up to the model's own rounding).
+/// Options of the scheduler; none changes a text but `on_token` (`defer_student` and
+/// `shared_beginning` up to the rounding of a model that is not batch_invariant).
 struct decoder_options {
   index_t parallel = 16;  ///< texts in flight, fewer where the model has fewer streams
   /// Forward the student only when lambda is above 0, or when it lags `max_lag` tokens behind: for
@@ -44,15 +47,23 @@ struct decoder_options {
   /// faster than one by one; costs a copy of a row and a call now and then.
   bool defer_student = false;
   index_t max_lag = 32;
+  /// Tokens that two prompts must have in common for these to be forwarded once, in one of up to
+  /// four streams more than the texts need, where the model has them; 0: every prompt by itself.
+  index_t shared_beginning = 16;
+  /// Called with each text after each of its tokens, on the thread that runs the decoder; false
+  /// ends that text with stop_reason::cancelled.
+  std::function<bool(const hinted_state&)> on_token = {};
   /// Asked before each forward; true ends every text with stop_reason::cancelled.
   std::function<bool()> cancelled = {};
 };
 
 /// What the decoding cost.
 struct decoder_counts {
-  index_t calls = 0;           ///< of forward
+  index_t calls = 0;           ///< of forward for texts
   index_t teacher_tokens = 0;  ///< forwarded in teacher streams, prompts included
   index_t student_tokens = 0;
+  index_t beginning_tokens = 0;  ///< forwarded once for several prompts
+  index_t shared_tokens = 0;     ///< of prompts, that were forked and not forwarded
   index_t emitted_tokens = 0;
 };
 
@@ -71,21 +82,25 @@ class hinted_decoder {
       : model_(model), policy_(policy), options_(std::move(options)), executor_(executor) {
     require(options_.parallel > 0, "decoder_options::parallel", "must be > 0");
     require(options_.max_lag > 0, "decoder_options::max_lag", "must be > 0");
+    require(options_.shared_beginning >= 0, "decoder_options::shared_beginning", "must be >= 0");
     require(model_traits<Model>::max_chunk(model) >= 2, "model",
             "must take two tokens a call, one for each stream");
   }
 
-  /// Drops the streams of texts that an exception left unfinished.
-  ~hinted_decoder() {
-    for (auto& t : texts_) t->drop(model_);
-  }
   hinted_decoder(const hinted_decoder&) = delete;
   hinted_decoder& operator=(const hinted_decoder&) = delete;
 
   /// Decodes what `next` gives, a std::optional<decode_job>, until it gives nothing and all texts
   /// have ended; `done(result)` gets each as it ends, and may make `next` give more.
+  ///
+  /// An exception from the model, the policy, `next` or `done` drops the texts in flight, with
+  /// their streams, and reaches the caller; the decoder can be used again. After a fatal error of
+  /// the model every further text ends with stop_reason::model_failed.
   template <class Next, class Done>
   void run(Next&& next, Done&& done) {
+    const clean_end end{*this};
+    limit_ = options_.parallel;
+    beginnings_ = beginnings(options_.shared_beginning);
     bool exhausted = false;
     for (;;) {
       while (static_cast<index_t>(texts_.size()) < limit_) {
@@ -98,6 +113,7 @@ class hinted_decoder {
         if (exhausted && waiting_.empty()) return;
         continue;
       }
+      open_streams();
       forward_once();
       if (!texts_.empty()) advance();
       retire(done);
@@ -117,6 +133,7 @@ class hinted_decoder {
 
  private:
   using text = detail::text_in_flight<Model, Policy>;
+  using beginnings = detail::shared_beginnings<Model>;
   using logit = typename text::logit;
   /// What a policy needs for a step, where it does one step at a time.
   struct no_scratch {};
@@ -129,6 +146,20 @@ class hinted_decoder {
     }
   }
   using scratch = decltype(scratch_of<Policy>());
+
+  /// Leaves no text, job or stream behind, however `run` ends.
+  struct clean_end {
+    hinted_decoder& decoder;
+    ~clean_end() { decoder.reset(); }
+  };
+  void reset() {
+    for (auto& t : texts_) detail::quietly([&] { t->drop(model_); });
+    detail::quietly([&] { beginnings_.drop(model_); });
+    texts_.clear();
+    waiting_.clear();
+    streams_ = 0;
+    first_ = 0;
+  }
 
   template <class Next>
   std::optional<decode_job> take(Next& next) {
@@ -151,15 +182,48 @@ class hinted_decoder {
                            failed_ ? stop_reason::model_failed : stop_reason::context_full));
       return true;
     }
-    const index_t needed = job.rollout ? 1 : 2;
-    if (streams_ + needed > model_traits<Model>::max_streams(model_)) {
+    const index_t needed = text::streams(job);
+    if (needed > free_streams() && texts_.empty()) beginnings_.drop(model_);
+    if (needed > free_streams()) {
       require<backend_error>(!texts_.empty(), "model", "has fewer streams than one text needs");
       waiting_.push_back(std::move(job));
       return false;
     }
     texts_.push_back(std::make_unique<text>(model_, policy_, std::move(job), free_place()));
-    streams_ += needed;
     return true;
+  }
+
+  // Those that no text in flight has or is about to open. Others may hold streams of the model too.
+  [[nodiscard]] index_t free_streams() const {
+    index_t n = model_traits<Model>::free_streams(model_, streams_ + beginnings_.streams());
+    for (const auto& t : texts_) n -= t->opened() ? 0 : text::streams(t->job());
+    return n;
+  }
+
+  // Opens the streams of the texts that were admitted since the last call: what several prompts
+  // begin with is in the model before that.
+  void open_streams() {
+    for (const auto& t : texts_) {
+      if (t->opened()) continue;
+      beginnings_.observe(0, t->job().student_prompt);
+      if (!t->job().rollout) beginnings_.observe(1, t->job().teacher_prompt);
+    }
+    switch (beginnings_.forward(model_, free_streams(), counts_.beginning_tokens)) {
+      case forward_status::ok:
+      case forward_status::no_room:  // then each prompt by itself
+        break;
+      case forward_status::aborted:
+        end_all(stop_reason::cancelled);
+        break;
+      case forward_status::fatal:
+        fail();
+        break;
+    }
+    for (auto& t : texts_) {
+      if (t->opened() || t->ended()) continue;
+      counts_.shared_tokens += t->open(model_, beginnings_);
+      streams_ += text::streams(t->job());
+    }
   }
 
   // The smallest that no text in flight has.
@@ -183,6 +247,8 @@ class hinted_decoder {
     }
     first_ = n > 0 ? (first_ + 1) % n : 0;
     if (chunks_.empty()) return;
+    // Engines compute neighbours together.
+    std::ranges::sort(chunks_, {}, &chunk::stream);
     const forward_status status = model_.forward(chunks_);
     ++counts_.calls;
     switch (status) {
@@ -194,15 +260,16 @@ class hinted_decoder {
       case forward_status::aborted:
         return end_all(stop_reason::cancelled);
       case forward_status::fatal:
-        failed_ = true;
-        return end_all(stop_reason::model_failed);
+        return fail();
     }
   }
 
-  // The cache is full: the youngest text gives its place up and starts again later, with the same
-  // draws. A text alone that does not fit has filled the context.
+  // The cache is full: what was kept for prompts to come goes first. Then the youngest text gives
+  // its place up and starts again later, with the same draws. A text alone that does not fit has
+  // filled the context.
   void make_room() {
     for (auto& t : texts_) t->not_forwarded();
+    if (beginnings_.give_up(model_)) return;
     if (texts_.size() == 1) return texts_.front()->end_without_room();
     text& youngest = *texts_.back();
     streams_ -= youngest.drop(model_);
@@ -214,9 +281,19 @@ class hinted_decoder {
 
   void advance() {
     for (auto& t : texts_) t->collect(model_);
+    step();
+    if (options_.on_token) {
+      for (auto& t : texts_) {
+        if (t->tell_token() && !options_.on_token(t->written())) t->cancel();
+      }
+    }
+    for (auto& t : texts_) streams_ -= t->release(model_);
+  }
+
+  void step() {
     if constexpr (batch_policy<Policy, logit>) {
       requests_.clear();
-      for (auto& t : texts_) t->ask(requests_);
+      for (auto& t : texts_) t->ask(policy_, requests_);
       answers_.assign(requests_.size(), {});
       if (!requests_.empty()) {
         policy_.answer(std::span<const hinted_request<logit>>(requests_),
@@ -224,17 +301,16 @@ class hinted_decoder {
       }
       std::span<const hinted_answer> answers(answers_);
       for (auto& t : texts_) {
-        t->take(policy_, answers.first(t->asked()));
+        t->take(model_, policy_, answers.first(t->asked()));
         answers = answers.subspan(t->asked());
       }
     } else {
       executor_.bulk(static_cast<index_t>(texts_.size()), [&](index_t k) {
         auto memory = borrow();
-        texts_[static_cast<std::size_t>(k)]->advance(policy_, *memory);
+        texts_[static_cast<std::size_t>(k)]->advance(model_, policy_, *memory);
         give_back(std::move(memory));
       });
     }
-    for (auto& t : texts_) streams_ -= t->release(model_);
   }
 
   // As many scratches as steps run at once.
@@ -270,6 +346,10 @@ class hinted_decoder {
     }
   }
 
+  void fail() {
+    failed_ = true;
+    end_all(stop_reason::model_failed);
+  }
   void end_all(stop_reason reason) {
     for (auto& t : texts_) t->abandon(reason);
   }
@@ -281,11 +361,12 @@ class hinted_decoder {
   std::vector<std::unique_ptr<text>> texts_;  // in order of admission
   std::vector<chunk> chunks_;
   std::vector<decode_job> waiting_;  // for a stream, or to start again
-  std::size_t first_ = 0;            // the text that asks first in the next call
+  beginnings beginnings_{0};
+  std::size_t first_ = 0;  // the text that asks first in the next call
   index_t streams_ = 0;
   index_t limit_ = options_.parallel;  // texts in flight, fewer where the cache was full
   index_t finished_since_ = 0;
-  bool failed_ = false;  // the model is of no use any more
+  bool failed_ = false;                          // the model is of no use any more
   std::vector<hinted_request<logit>> requests_;  // of all texts, for a policy that answers them
   std::vector<hinted_answer> answers_;           // at once
   std::vector<std::unique_ptr<scratch>> scratches_;

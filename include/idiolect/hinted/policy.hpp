@@ -42,8 +42,9 @@ struct hinted_lead {
   bool finite = true;
 };
 
-/// The step. `Backend` folds rows (`cpu{}`), `Tokenizer` gives a token's bytes. A const policy may
-/// be used from several threads, each with its own states and scratch.
+/// The step. `Backend` folds rows (`cpu{}`), `Tokenizer` gives a token's bytes. Rows may be longer
+/// than the tokenizer has pieces, where an engine pads its vocabulary: what is beyond them does not
+/// count. A const policy may be used from several threads, each with its own states and scratch.
 template <folding_backend Backend, tokenizer Tokenizer, lambda_schedule Schedule = linear_lambda>
 class hinted_policy : public hinted_writer<Tokenizer, Schedule> {
   using writer = hinted_writer<Tokenizer, Schedule>;
@@ -63,7 +64,7 @@ class hinted_policy : public hinted_writer<Tokenizer, Schedule> {
   template <logit_scalar T>
   [[nodiscard]] hinted_lead lead(const hinted_state& state, std::span<const T> teacher) const {
     if (state.student_only()) return {};
-    const hinted_lead r = lead_of(teacher, state.tokens.size());
+    const hinted_lead r = lead_of(real(teacher), state.tokens.size());
     detail::check_lambda(status_of(r));
     return r;
   }
@@ -79,7 +80,7 @@ class hinted_policy : public hinted_writer<Tokenizer, Schedule> {
     auto r = next_request<T, S>(state);
     r.teacher = r.student_only ? nullptr : teacher.data();
     r.student = student.empty() ? nullptr : student.data();
-    r.size = size(r.student_only ? student.size() : teacher.size());
+    r.size = this->real_columns(size(r.student_only ? student.size() : teacher.size()));
     const hinted_answer answer = next_token(r, lead, memory);
     require(answer.status != hinted_status::student_needed, "student",
             "its row is needed where lambda is above 0");
@@ -97,13 +98,14 @@ class hinted_policy : public hinted_writer<Tokenizer, Schedule> {
   template <logit_scalar S>
   void score_student(hinted_state& state, index_t position, std::span<const S> student) const {
     hinted_token& t = state.tokens[static_cast<std::size_t>(position)];
-    t.student = score_of(student.data(), fold<moments::varentropy>(student, "student"), t.token);
+    t.student =
+        score_of(student.data(), fold<moments::varentropy>(real(student), "student"), t.token);
   }
 
   /// The most likely token, the smallest id among equals; -1 for a row that is not finite. O(V).
   template <logit_scalar T>
   [[nodiscard]] token_id greedy(std::span<const T> row) const {
-    const auto folded = fold<moments::basic>(row, "row");
+    const auto folded = fold<moments::basic>(real(row), "row");
     return folded.finite() ? detail::first_of_value(row.data(), folded.max) : -1;
   }
 
@@ -134,6 +136,10 @@ class hinted_policy : public hinted_writer<Tokenizer, Schedule> {
     return backend_.template fold<Set>(row.data(), size(row.size()), 1.0);
   }
   static index_t size(std::size_t n) { return static_cast<index_t>(n); }
+  template <class T>
+  [[nodiscard]] std::span<const T> real(std::span<const T> row) const {
+    return row.first(static_cast<std::size_t>(this->real_columns(size(row.size()))));
+  }
   template <class T, class S>
   static std::span<const T> teacher_of(const hinted_request<T, S>& r) {
     return {r.teacher, r.teacher == nullptr ? 0 : static_cast<std::size_t>(r.size)};

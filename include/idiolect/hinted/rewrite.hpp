@@ -81,7 +81,8 @@ struct rewrite_options {
   index_t rollouts = 1;                  ///< tries of the student alone, first
   index_t tries = 3;                     ///< with the hint, then
   sampler_options rollout_sampler = {};  ///< the default samples from the model itself
-  /// Also verify texts that `max_tokens` cut off. A text that the model did not end is no answer.
+  /// Also verify texts that `max_tokens` cut off. A text that neither the model nor a stop string
+  /// ended is no answer.
   bool accept_cut = false;
   /// Texts that are verified beside the decoding, at most, each on a thread of its own: for a
   /// verifier that takes as long as a call of the model, such as a program. It must then be
@@ -164,7 +165,7 @@ class rewriting {
       report_.stop = stop;
       return;
     }
-    const bool ended = stop == stop_reason::end_of_sequence ||
+    const bool ended = stop == stop_reason::end_of_sequence || stop == stop_reason::stop_string ||
                        (options_.accept_cut && stop == stop_reason::max_tokens);
     if (!ended) return tried(std::move(result), false);
     const Record& record = at(result.job.record & number_mask).out.record;

@@ -29,7 +29,8 @@ enum class stop_reason : std::uint8_t {
   non_finite,       ///< a row of logits had NaN, +inf or nothing but -inf
   no_support,       ///< the streams have no token in common: nothing to sample
   marker_missing,   ///< the analysis did not reach its marker within the budget
-  model_failed      ///< forward reported a fatal error
+  model_failed,     ///< forward reported a fatal error
+  stop_string       ///< the text holds one of the strings that end it
 };
 
 [[nodiscard]] constexpr std::string_view name(stop_reason r) {
@@ -54,6 +55,8 @@ enum class stop_reason : std::uint8_t {
       return "marker_missing";
     case stop_reason::model_failed:
       return "model_failed";
+    case stop_reason::stop_string:
+      return "stop_string";
   }
   return "unknown";
 }

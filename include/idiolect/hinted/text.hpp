@@ -16,6 +16,8 @@
 #include <idiolect/core/error.hpp>
 #include <idiolect/core/matrix_view.hpp>
 #include <idiolect/core/types.hpp>
+#include <idiolect/hinted/beginnings.hpp>
+#include <idiolect/hinted/fed_stream.hpp>
 #include <idiolect/hinted/request.hpp>
 #include <idiolect/hinted/stop.hpp>
 #include <idiolect/hinted/writer.hpp>
@@ -28,7 +30,7 @@ struct decode_job {
   std::uint64_t record = 0;  ///< key of its random numbers; two jobs with one key draw alike
   std::vector<token_id> student_prompt = {};  ///< the question
   std::vector<token_id> teacher_prompt = {};  ///< the question and the hint; unused for a rollout
-  bool rollout = false;                  ///< the student alone, with `rollout_sampler`
+  bool rollout = false;                       ///< the student alone, with `rollout_sampler`
   sampler_options rollout_sampler = {};
   /// If not empty, the teacher first writes greedily up to and including these bytes (an analysis
   /// of the hint), within `analysis_budget` tokens; they stay in its context.
@@ -47,28 +49,33 @@ namespace detail {
 
 template <class Model, class Policy>
 class text_in_flight {
+  using side = fed_stream<Model>;
+
  public:
-  using logits_view = decltype(view(std::declval<const Model&>().logits(stream_id{})));
-  using logit = typename logits_view::value_type;
+  using logit = typename side::logit;
   /// The policy answers many texts at once, and keeps a teacher's row that has to wait.
   static constexpr bool policy_keeps = batch_policy<Policy, logit>;
 
-  /// `place` is the text's own among those in flight.
-  text_in_flight(Model& model, const Policy& policy, decode_job job, index_t place)
-      : place_(place) {
+  /// `place` is the text's own among those in flight. It has no streams yet.
+  text_in_flight(const Model& model, const Policy& policy, decode_job job, index_t place)
+      : context_(model.context_size()), place_(place) {
     result_.job = std::move(job);
-    const decode_job& j = result_.job;
-    state() = started(policy, j);
-    context_ = model.context_size();
-    undo opening{model, student_};
-    student_.open(model, j.student_prompt);
-    if (!j.rollout) {
-      teacher_.open(model, j.teacher_prompt);
-      analysing_ = !j.analysis_marker.empty();
-      marker_ = byte_watch(j.analysis_marker);
-    }
-    opening.needed = false;
+    state() = started(policy, result_.job);
+    analysing_ = !result_.job.rollout && !result_.job.analysis_marker.empty();
+    marker_ = byte_watch(result_.job.analysis_marker);
   }
+
+  /// Streams that it needs.
+  [[nodiscard]] static index_t streams(const decode_job& job) { return job.rollout ? 1 : 2; }
+  /// Opens them. Returns how many of the prompts' tokens they have already.
+  index_t open(Model& model, shared_beginnings<Model>& beginnings) {
+    const decode_job& j = result_.job;
+    opened_ = true;
+    index_t shared = student_.open(model, beginnings, j.student_prompt);
+    if (!j.rollout) shared += teacher_.open(model, beginnings, j.teacher_prompt);
+    return shared;
+  }
+  [[nodiscard]] bool opened() const { return opened_; }
 
   /// The result of a job that no stream was opened for.
   static decode_result unstarted(const Policy& policy, decode_job job, stop_reason reason) {
@@ -116,7 +123,7 @@ class text_in_flight {
     const bool teacher_wants = teacher_.open() && !ended() && !teacher_.pending().empty();
     const bool student_wants = !student_.pending().empty() && student_due(options);
     const index_t wanted = (teacher_wants ? size(teacher_.pending()) : 0) +
-                         (student_wants ? size(student_.pending()) : 0);
+                           (student_wants ? size(student_.pending()) : 0);
     const bool complete = wanted <= budget;
     if (teacher_wants) teacher_.request(budget, complete, false, chunks);
     if (student_wants) student_.request(budget, complete, student_rows_matter(), chunks);
@@ -138,38 +145,46 @@ class text_in_flight {
     student_.collect(model);
   }
 
+  [[nodiscard]] const hinted_state& written() const { return result_.text; }
+  /// Whether a token was emitted since this was last asked.
+  [[nodiscard]] bool tell_token() { return std::exchange(told_, emitted_) != emitted_; }
+  /// The caller wants no more of it. Scores that are still to come do come.
+  void cancel() {
+    if (!ended()) end(stop_reason::cancelled);
+  }
+
   /// Adds what this text asks of the policy, now that those rows are there: the scores that came
   /// late, then the next token.
-  void ask(std::vector<hinted_request<logit>>& requests) {
+  void ask(const Policy& policy, std::vector<hinted_request<logit>>& requests) {
     const std::size_t before = requests.size();
     late_ = 0;
     if (!abandoned_) {
-      ask_late_scores(requests);
+      ask_late_scores(policy, requests);
       const bool ready = teacher_.open() && !holding_ ? teacher_.ready() : student_.ready();
-      if (!ended() && ready) ask_token(requests);
+      if (!ended() && ready) ask_token(policy, requests);
     }
     asked_ = requests.size() - before;
   }
   [[nodiscard]] std::size_t asked() const { return asked_; }
 
   /// Takes the answers. Touches nothing that is shared.
-  void take(const Policy& policy, std::span<const hinted_answer> answers) {
+  void take(const Model& model, const Policy& policy, std::span<const hinted_answer> answers) {
     std::size_t k = 0;
     for (; k < late_; ++k) {
       state().tokens[static_cast<std::size_t>(scored_++)].student = answers[k].token.student;
     }
     if (k == answers.size()) return;
-    analysing_ ? analyse(policy, answers[k]) : step(policy, answers[k]);
+    analysing_ ? analyse(model, policy, answers[k]) : step(model, policy, answers[k]);
   }
 
   /// Both, with a policy that reads rows in host memory.
   template <class Scratch>
-  void advance(const Policy& policy, Scratch& memory) {
+  void advance(const Model& model, const Policy& policy, Scratch& memory) {
     requests_.clear();
     answers_.clear();
-    ask(requests_);
+    ask(policy, requests_);
     for (const auto& r : requests_) answers_.push_back(policy.answer(r, memory));
-    take(policy, answers_);
+    take(model, policy, answers_);
   }
 
   /// Frees the teacher's stream once the student goes on alone. Returns how many were freed.
@@ -180,94 +195,6 @@ class text_in_flight {
   index_t drop(Model& model) { return teacher_.drop(model) + student_.drop(model); }
 
  private:
-  /// A stream and the tokens it has still to take.
-  class side {
-   public:
-    void open(Model& model, const std::vector<token_id>& prompt) {
-      stream_ = model.open();
-      open_ = true;
-      tokens_ = prompt;
-    }
-    index_t drop(Model& model) {
-      if (!open_) return 0;
-      model.drop(stream_);
-      open_ = false;
-      ready_ = false;
-      rows_at_hand_ = {};
-      return 1;
-    }
-    [[nodiscard]] bool open() const { return open_; }
-    [[nodiscard]] bool ready() const { return ready_; }
-    [[nodiscard]] std::span<const token_id> pending() const {
-      return std::span(tokens_).subspan(static_cast<std::size_t>(taken_));
-    }
-    [[nodiscard]] index_t needs() const { return open_ ? static_cast<index_t>(tokens_.size()) : 0; }
-
-    void push(token_id t) {
-      tokens_.push_back(t);
-      ready_ = false;
-    }
-    void forget_last() { tokens_.pop_back(); }
-    void request(index_t& budget, bool complete, bool every_row, std::vector<chunk>& chunks) {
-      const auto waiting = pending();
-      const index_t count = complete ? size(waiting) : std::min(budget, size(waiting) - 1);
-      if (count <= 0) return;
-      const auto logits = every_row ? want_logits::all
-                          : complete ? want_logits::last
-                                     : want_logits::none;
-      chunks.push_back({stream_, waiting.first(static_cast<std::size_t>(count)), logits});
-      requested_ = count;
-      rows_requested_ = every_row ? count : complete ? 1 : 0;
-      budget -= count;
-    }
-    index_t forwarded() {
-      const index_t count = std::exchange(requested_, 0);
-      if (count == 0) return 0;
-      taken_ += count;
-      ready_ = pending().empty();
-      fresh_ = rows_requested_ > 0;
-      return count;
-    }
-    void not_forwarded() { requested_ = 0; }
-
-    [[nodiscard]] index_t taken() const { return taken_; }
-
-    /// The rows of logits that the last forward gave this stream.
-    void collect(const Model& model) {
-      rows_at_hand_ = fresh_ ? view(model.logits(stream_)) : logits_view{};
-      // A row too few would be waited for forever, one too many would score the wrong token.
-      require<backend_error>(!fresh_ || rows() == rows_requested_, "model", [&] {
-        return "gave " + std::to_string(rows()) + " rows of logits, asked for " +
-               std::to_string(rows_requested_);
-      });
-      fresh_ = false;
-    }
-    [[nodiscard]] index_t rows() const { return rows_at_hand_.rows(); }
-    [[nodiscard]] index_t cols() const { return rows_at_hand_.cols(); }
-    [[nodiscard]] const logit* row(index_t r) const { return rows_at_hand_.row(r); }
-
-   private:
-    stream_id stream_ = 0;
-    bool open_ = false;
-    bool ready_ = false;              // everything taken, and the last row is at hand
-    std::vector<token_id> tokens_;    // prompt and what followed
-    index_t taken_ = 0;                 // of tokens_, by the model
-    index_t requested_ = 0;             // in the call under way
-    index_t rows_requested_ = 0;        // of logits, from that call
-    bool fresh_ = false;              // rows that nobody has looked at
-    logits_view rows_at_hand_;
-  };
-
-  /// Drops a stream again if the other one cannot be opened.
-  struct undo {
-    Model& model;
-    side& stream;
-    bool needed = true;
-    ~undo() {
-      if (needed) stream.drop(model);
-    }
-  };
-
   static hinted_state started(const Policy& policy, const decode_job& j) {
     return j.rollout ? policy.start_rollout(j.record, j.rollout_sampler) : policy.start(j.record);
   }
@@ -291,21 +218,21 @@ class text_in_flight {
   }
 
   // The rows of a catch-up chunk predict the tokens from the first unscored one on.
-  void ask_late_scores(std::vector<hinted_request<logit>>& requests) {
+  void ask_late_scores(const Policy& policy, std::vector<hinted_request<logit>>& requests) {
     const auto unscored = static_cast<index_t>(emitted_) - scored_;
     late_ = static_cast<std::size_t>(std::min(student_.rows(), unscored));
     for (std::size_t k = 0; k < late_; ++k) {
       auto r = next_request<logit>(state());
       r.task = hinted_task::student_score;
       r.student = student_.row(static_cast<index_t>(k));
-      r.size = student_.cols();
+      r.size = policy.real_columns(student_.cols());
       r.token = state().ids[static_cast<std::size_t>(scored_) + k];
       r.place = place_;
       requests.push_back(r);
     }
   }
 
-  void ask_token(std::vector<hinted_request<logit>>& requests) {
+  void ask_token(const Policy& policy, std::vector<hinted_request<logit>>& requests) {
     auto r = next_request<logit>(state());
     r.task = analysing_ ? hinted_task::greedy : hinted_task::next_token;
     r.place = place_;
@@ -323,10 +250,11 @@ class text_in_flight {
       r.size = student_.cols();
       r.student = student_.row(student_.rows() - 1);
     }
+    r.size = policy.real_columns(r.size);
     requests.push_back(r);
   }
 
-  void analyse(const Policy& policy, const hinted_answer& answer) {
+  void analyse(const Model& model, const Policy& policy, const hinted_answer& answer) {
     if (answer.status != hinted_status::ok) return end(stop_reason::non_finite);
     const token_id t = answer.token.token;
     result_.analysis.push_back(t);
@@ -335,16 +263,17 @@ class text_in_flight {
     teacher_.push(t);
     if (marker_.add(piece)) {
       analysing_ = false;
-    } else if (policy.is_end(t) ||
+    } else if (policy.is_end(t) || model.is_end(t) ||
                static_cast<index_t>(result_.analysis.size()) >= result_.job.analysis_budget) {
       end(stop_reason::marker_missing);
     }
   }
 
-  void step(const Policy& policy, const hinted_answer& answer) {
+  void step(const Model& model, const Policy& policy, const hinted_answer& answer) {
     if (answer.status == hinted_status::student_needed) return hold();  // it was deferred
     holding_ = false;
-    policy.accept(state(), answer);
+    policy.accept(state(), answer,
+                  answer.status == hinted_status::ok && model.is_end(answer.token.token));
     if (state().tokens.size() == emitted_) return end(state().stop);  // ended without a token
     emitted_ = state().tokens.size();
     if (student_.ready()) scored_ = static_cast<index_t>(emitted_);
@@ -368,6 +297,7 @@ class text_in_flight {
   side teacher_;
   side student_;
   index_t context_ = 0;
+  bool opened_ = false;
   bool analysing_ = false;
   bool abandoned_ = false;
   byte_watch marker_;
@@ -375,10 +305,11 @@ class text_in_flight {
   std::vector<logit> held_row_;  // it, where the policy does not keep it
   index_t held_cols_ = 0;
   index_t place_ = 0;
-  std::size_t asked_ = 0;          // of the policy, in this step
-  std::size_t late_ = 0;           // of those, scores of earlier tokens
-  index_t scored_ = 0;             // emitted tokens that have the student's score
+  std::size_t asked_ = 0;  // of the policy, in this step
+  std::size_t late_ = 0;   // of those, scores of earlier tokens
+  index_t scored_ = 0;     // emitted tokens that have the student's score
   std::size_t emitted_ = 0;
+  std::size_t told_ = 0;  // emitted_ when the caller was last told
   std::vector<hinted_request<logit>> requests_;
   std::vector<hinted_answer> answers_;
 };

@@ -28,9 +28,14 @@ struct hinted_options {
   /// Entropy that h is normalised by, nats; 0: ln of the row's length. The authors normalise by
   /// the padded vocabulary, so give ln V where a row is not padded as theirs.
   double entropy_norm = 0;
-  bool teacher_first_token = true;   ///< lambda is 0 at the first token
-  std::string delimiter;             ///< bytes that start the answer, e.g. "####"; empty: none
-  std::vector<token_id> end_tokens;  ///< tokens that end a text
+  bool teacher_first_token = true;  ///< lambda is 0 at the first token
+  std::string delimiter = {};       ///< bytes that start the answer, e.g. "####"; empty: none
+  /// Tokens that end a text, beside those that the model itself ends with where a decoder runs.
+  std::vector<token_id> end_tokens = {};
+  /// Bytes that end a text, wherever tokens cut them. They stay in it.
+  std::vector<std::string> stop_strings = {};
+  /// Ends a text with the line that the delimiter is in.
+  bool stop_after_answer = false;
   index_t max_tokens = 512;
   repetition_options repetition{};
   std::uint64_t seed = 0;
@@ -45,6 +50,7 @@ struct hinted_state {
   std::string bytes;                 ///< their text
   stop_reason stop = stop_reason::none;
   byte_watch delimiter;
+  std::vector<byte_watch> stop_strings;
   repetition_watch repetition;
   std::vector<token_id> ids;  ///< of `tokens`
 
@@ -67,6 +73,11 @@ class hinted_writer {
     validate(options_.repetition);
     require(options_.max_tokens > 0, "hinted_options::max_tokens", "must be > 0");
     require(options_.entropy_norm >= 0, "hinted_options::entropy_norm", "must be >= 0 nats");
+    require(std::ranges::none_of(options_.stop_strings, &std::string::empty),
+            "hinted_options::stop_strings", "an empty string is in every text");
+    require(!options_.stop_after_answer || !options_.delimiter.empty(),
+            "hinted_options::stop_after_answer", "needs a delimiter");
+    require(pieces.vocab_size() > 0, "tokenizer", "has no pieces");
   }
 
   [[nodiscard]] const hinted_options& options() const { return options_; }
@@ -78,6 +89,7 @@ class hinted_writer {
     s.record = record;
     s.sampler = options_.sampler;
     s.delimiter = byte_watch(options_.delimiter);
+    for (const std::string& stop : options_.stop_strings) s.stop_strings.emplace_back(stop);
     s.repetition = repetition_watch(options_.repetition);
     return s;
   }
@@ -93,18 +105,23 @@ class hinted_writer {
   }
 
   /// Takes the answer to a text's request for its next token: the token, or why the text ends.
-  /// Returns the state's stop reason.
-  stop_reason accept(hinted_state& state, const hinted_answer& answer) const {
+  /// `model_ends`: the model itself ends its text with this token. Returns the state's stop reason.
+  stop_reason accept(hinted_state& state, const hinted_answer& answer,
+                     bool model_ends = false) const {
     detail::check_lambda(answer.status);
     if (answer.status == hinted_status::non_finite) return state.stop = stop_reason::non_finite;
     if (answer.status == hinted_status::no_support) return state.stop = stop_reason::no_support;
     state.tokens.push_back(answer.token);
     state.ids.push_back(answer.token.token);
-    if (is_end(answer.token.token)) return state.stop = stop_reason::end_of_sequence;
+    if (model_ends || is_end(answer.token.token)) return state.stop = stop_reason::end_of_sequence;
     const std::size_t before = state.bytes.size();
     pieces_->append_piece(answer.token.token, state.bytes);
-    state.delimiter.add(std::string_view(state.bytes).substr(before));
-    if (state.repetition.add(state.ids)) {
+    const bool answering = state.delimiter.found();
+    const auto piece = std::string_view(state.bytes).substr(before);
+    state.delimiter.add(piece);
+    if (stops(state, piece, answering)) {
+      state.stop = stop_reason::stop_string;
+    } else if (state.repetition.add(state.ids)) {
       state.stop = stop_reason::repetition;
     } else if (static_cast<index_t>(state.tokens.size()) >= options_.max_tokens) {
       state.stop = stop_reason::max_tokens;
@@ -113,11 +130,28 @@ class hinted_writer {
   }
 
   void append_piece(token_id t, std::string& bytes) const { pieces_->append_piece(t, bytes); }
+  /// Of a row of `columns` logits, those that a token exists for: an engine may pad its rows.
+  [[nodiscard]] index_t real_columns(index_t columns) const {
+    return std::min(columns, static_cast<index_t>(pieces_->vocab_size()));
+  }
   [[nodiscard]] bool is_end(token_id t) const {
     return std::ranges::find(options_.end_tokens, t) != options_.end_tokens.end();
   }
 
  private:
+  // A stop string is complete, or the answer's line is. `answering`: the delimiter had been found
+  // before this piece. What follows it in the piece that completes it counts as well.
+  [[nodiscard]] bool stops(hinted_state& state, std::string_view piece, bool answering) const {
+    bool found = false;
+    for (byte_watch& watch : state.stop_strings) found |= watch.add(piece);
+    if (found || !options_.stop_after_answer || !state.delimiter.found()) return found;
+    const std::string_view bytes = state.bytes;
+    const auto delimiter = answering ? std::string_view::npos : bytes.find(options_.delimiter);
+    const auto answer =
+        answering ? bytes.size() - piece.size() : delimiter + options_.delimiter.size();
+    return bytes.find('\n', answer) != std::string_view::npos;
+  }
+
   const Tokenizer* pieces_;
   hinted_rule<Schedule> rule_;
   hinted_options options_;

@@ -55,11 +55,15 @@ class markov_lm {
     (void)at(s);
     streams_.erase(s);
   }
-  void truncate(stream_id s, index_t length) {
+  [[nodiscard]] index_t free_streams() const {
+    return max_streams() - static_cast<index_t>(streams_.size());
+  }
+  bool truncate(stream_id s, index_t length) {
     auto& tokens = at(s).tokens;
     require(length >= 0 && length <= static_cast<index_t>(tokens.size()), "length",
             "the stream is not that long");
     tokens.resize(static_cast<std::size_t>(length));
+    return true;
   }
   [[nodiscard]] index_t length(stream_id s) const {
     return static_cast<index_t>(at(s).tokens.size());
@@ -105,9 +109,7 @@ class markov_lm {
     require<backend_error>(found != streams_.end(), "stream", "not open");
     return found->second;
   }
-  [[nodiscard]] stream& at(stream_id s) {
-    return const_cast<stream&>(std::as_const(*this).at(s));
-  }
+  [[nodiscard]] stream& at(stream_id s) { return const_cast<stream&>(std::as_const(*this).at(s)); }
 
   std::vector<float> table_;
   index_t vocab_;
@@ -121,13 +123,48 @@ class markov_lm {
 struct byte_tokenizer {
   [[nodiscard]] index_t vocab_size() const { return 256; }
 
-  void encode(std::string_view text, std::vector<token_id>& out) const {
+  void encode(std::string_view text, std::vector<token_id>& out) const { encode_text(text, out); }
+  void encode_text(std::string_view text, std::vector<token_id>& out) const {
     for (const char c : text) out.push_back(static_cast<unsigned char>(c));
   }
   void append_piece(token_id t, std::string& bytes) const { bytes += static_cast<char>(t); }
 };
 
+/// The bytes, and special tokens for the turns of a conversation:
+///   <begin> (<role> role <content> content <end>)... <role> assistant <content>
+struct turn_tokenizer : byte_tokenizer {
+  static constexpr token_id begin = 256, role = 257, content = 258, end = 259;
+
+  [[nodiscard]] index_t vocab_size() const { return 260; }
+
+  void encode(std::string_view text, std::vector<token_id>& out) const {
+    out.push_back(begin);
+    encode_text(text, out);
+  }
+  void append_piece(token_id t, std::string& bytes) const {
+    if (t < begin) byte_tokenizer::append_piece(t, bytes);
+  }
+  void encode_chat(std::span<const chat_turn> turns, std::vector<token_id>& out) const {
+    out.push_back(begin);
+    for (const chat_turn& t : turns) {
+      if (&t != turns.data()) out.push_back(end);
+      open(t.role, out);
+      encode_text(t.content, out);
+    }
+    if (!turns.empty() && turns.back().role == "assistant") return;
+    if (!turns.empty()) out.push_back(end);
+    open("assistant", out);
+  }
+
+ private:
+  void open(std::string_view who, std::vector<token_id>& out) const {
+    out.push_back(role);
+    encode_text(who, out);
+    out.push_back(content);
+  }
+};
+
 static_assert(truncatable_lm<markov_lm> && model_traits<markov_lm>::batch_invariant);
-static_assert(tokenizer<byte_tokenizer>);
+static_assert(continuing_tokenizer<byte_tokenizer> && chat_tokenizer<turn_tokenizer>);
 
 }  // namespace idiolect::archetype

@@ -29,12 +29,12 @@ struct chunk {
   want_logits logits = want_logits::last;
 };
 
-/// How `forward` ended. On anything but `ok` and `fatal` every stream is as it was before.
+/// How `forward` ended. Streams that the call did not name are never touched.
 enum class forward_status : std::uint8_t {
   ok,
-  no_room,  ///< a stream would pass context_size, or the cache is full
-  aborted,  ///< the host cancelled the call
-  fatal     ///< the model cannot be used any further
+  no_room,  ///< a stream would pass context_size, or the cache is full; every stream is as before
+  aborted,  ///< the host cancelled the call: see requirement (5)
+  fatal     ///< the model cannot be used any further; its streams can only be dropped
 };
 
 /// Requirements, for a model `m`, its stream `s`, and a const model `c`:
@@ -42,13 +42,20 @@ enum class forward_status : std::uint8_t {
 ///  (2) `m.open()` gives a new empty stream, `m.fork(s)` a new stream with the tokens of `s`,
 ///      `m.drop(s)` ends one. `open` and `fork` raise backend_error when there is no room.
 ///  (3) `c.length(s)` tokens are in `s`.
-///  (4) `m.forward(chunks)` appends each chunk to its stream, all chunks in one call.
-///  (5) `c.logits(s)` has one row for each token of the last `forward` that asked (none, last or
+///  (4) `m.forward(chunks)` appends each chunk to its stream, all chunks in one call. It raises for
+///      what its caller could have known to be wrong (a token outside the vocabulary, a stream that
+///      is not open), and every stream is then as it was.
+///  (5) After `aborted` each stream that the call named is as it was, or spent: an engine that
+///      cannot take back what it has computed says so by `c.length(s)` == -1, and the stream can
+///      only be dropped.
+///  (6) `c.logits(s)` has one row for each token of the last `forward` that asked (none, last or
 ///      all tokens of the chunk); row r predicts the token after it. Valid until the next
 ///      `forward`, `fork`, `drop` or `truncate`. Host memory, or device memory if the model says
 ///      so by `device_logits`.
-///  (6) `c.is_end(t)`: the model ends its text with t.
-///  (7) One thread at a time uses a model; it belongs to no thread in particular.
+///  (7) `c.is_end(t)`: the model ends its text with t. There may be several such tokens. The
+///  decoder
+///      ends a text with any of them. May be asked from several threads.
+///  (8) One thread at a time uses a model; it belongs to no thread in particular.
 template <class M>
 concept causal_lm = requires(M& m, const M& c, stream_id s, token_id t,
                              std::span<const chunk> chunks) {
@@ -63,17 +70,23 @@ concept causal_lm = requires(M& m, const M& c, stream_id s, token_id t,
   { c.is_end(t) } -> std::same_as<bool>;
 };
 
-/// A causal_lm that can take tokens back: `m.truncate(s, n)` keeps the first n tokens of `s`.
-/// Recurrent models cannot; algorithms that would like to then fork beforehand.
+/// A causal_lm that may be able to take tokens back: `m.truncate(s, n)` keeps the first n tokens of
+/// `s` and is true, or leaves `s` as it is and is false. Whether a stream can be cut is known at
+/// run time: one adapter serves models with a cache for each token, which can, and recurrent
+/// models, which cannot. Raises shape_error where `s` has fewer tokens.
 template <class M>
-concept truncatable_lm = causal_lm<M> && requires(M& m, stream_id s, index_t n) { m.truncate(s, n); };
+concept truncatable_lm = causal_lm<M> && requires(M& m, stream_id s, index_t n) {
+  { m.truncate(s, n) } -> std::same_as<bool>;
+};
 
 /// What a model says of itself; each is optional, with the cautious answer as default.
 template <causal_lm M>
 struct model_traits {
   /// A row's bits do not depend on what else is in the batch or how the text was cut in chunks.
   static constexpr bool batch_invariant = [] {
-    if constexpr (requires { { M::batch_invariant } -> std::convertible_to<bool>; }) {
+    if constexpr (requires {
+                    { M::batch_invariant } -> std::convertible_to<bool>;
+                  }) {
       return static_cast<bool>(M::batch_invariant);
     } else {
       return false;
@@ -82,27 +95,55 @@ struct model_traits {
 
   /// The logits live in device memory.
   static constexpr bool device_logits = [] {
-    if constexpr (requires { { M::device_logits } -> std::convertible_to<bool>; }) {
+    if constexpr (requires {
+                    { M::device_logits } -> std::convertible_to<bool>;
+                  }) {
       return static_cast<bool>(M::device_logits);
     } else {
       return false;
     }
   }();
 
-  static constexpr bool can_truncate = truncatable_lm<M>;
+  /// Whether streams can be cut: `m.can_truncate()` where the model has it, else whether it has
+  /// `truncate` at all.
+  static bool can_truncate(const M& m) {
+    if constexpr (requires {
+                    { m.can_truncate() } -> std::convertible_to<bool>;
+                  }) {
+      return truncatable_lm<M> && m.can_truncate();
+    } else {
+      return truncatable_lm<M>;
+    }
+  }
 
   /// Streams that may be open at once.
   static index_t max_streams(const M& m) {
-    if constexpr (requires { { m.max_streams() } -> std::convertible_to<index_t>; }) {
+    if constexpr (requires {
+                    { m.max_streams() } -> std::convertible_to<index_t>;
+                  }) {
       return m.max_streams();
     } else {
       return 1;
     }
   }
 
+  /// Streams that can be opened now, of which the caller has `own` open: what others hold of a
+  /// model is known to a model with `free_streams()`.
+  static index_t free_streams(const M& m, index_t own) {
+    if constexpr (requires {
+                    { m.free_streams() } -> std::convertible_to<index_t>;
+                  }) {
+      return m.free_streams();
+    } else {
+      return max_streams(m) - own;
+    }
+  }
+
   /// Tokens that one call of `forward` takes, over all its chunks.
   static index_t max_chunk(const M& m) {
-    if constexpr (requires { { m.max_chunk() } -> std::convertible_to<index_t>; }) {
+    if constexpr (requires {
+                    { m.max_chunk() } -> std::convertible_to<index_t>;
+                  }) {
       return m.max_chunk();
     } else {
       return m.context_size();
