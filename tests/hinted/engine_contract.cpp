@@ -5,6 +5,7 @@
 // streams that others hold, prompts that begin alike, and texts that a caller watches and ends.
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -338,10 +339,64 @@ TEST_CASE("a caller sees each token and may end one text") {
   decoder.run([&] { return next < 3 ? std::optional(rollout(next++)) : std::nullopt; },
               [&](decode_result r) { results[r.job.record] = std::move(r); });
   CHECK(seen == std::vector<std::string>{"abcdefghijkl", "abcde", "abcdefghijkl"});
-  CHECK(results[1].text.stop == stop_reason::cancelled);
+  CHECK(results[1].text.stop == stop_reason::stopped);
   CHECK(results[1].text.bytes == "abcde");
   CHECK(results[1].text.tokens[4].student.status == token_status::scored);
   CHECK(results[2].text.stop == stop_reason::max_tokens);
+}
+
+TEST_CASE("a text that the caller ended is not begun again when the cache is full") {
+  for (const bool deferred : {false, true}) {
+    setting s = alike(3, 12);
+    s.options.max_tokens = 30;
+    s.model.cache = 80;
+    hash_lm model(s.model);
+    const scrap_tokenizer pieces(s.model.vocab, s.tokenizer_seed);
+    const hinted_policy policy(reference{}, pieces, constant_lambda{0}, s.options);
+    std::map<std::uint64_t, index_t> ended;
+    decoder_options o{.defer_student = deferred, .max_lag = 100};
+    o.on_token = [&](const hinted_state& text) {
+      if (text.ids.size() < 7) return true;
+      ++ended[text.record];
+      return false;
+    };
+    const auto found = decode_with(model, policy, s, o);
+    CHECK(found.evictions > 0);
+    for (const auto& [record, r] : found.results) {
+      CHECK(r.text.stop == stop_reason::stopped);
+      CHECK(r.text.ids.size() == 7);
+      CHECK(ended[record] == 1);
+    }
+  }
+}
+
+TEST_CASE("a cancelled run forwards no beginning") {
+  const setting s = alike(100, 20);
+  for (const index_t calls : {0, 1, 2, 3}) {
+    index_t left = calls;
+    const auto found = decode_alike(s, {.parallel = 2, .cancelled = [&] { return left-- <= 0; }});
+    CHECK(found.counts.calls == calls);
+    REQUIRE(found.results.size() == 20);
+    for (const auto& [record, r] : found.results) CHECK(r.text.stop == stop_reason::cancelled);
+  }
+}
+
+TEST_CASE("a beginning gives way to a text") {
+  setting s = alike(100, 20);
+  for (std::size_t k = 0; k < 4; ++k) s.jobs[k].rollout = true;
+  s.model.streams = 4;  // two rollouts and a beginning, then two texts of two streams
+  const auto apart = decode_alike(s, {.parallel = 2, .shared_beginning = 0});
+  const auto shared = decode_alike(s, {.parallel = 2});
+  CHECK(difference(shared, apart) == "");
+  CHECK(shared.counts.shared_tokens > 0);
+  CHECK(shared.counts.calls <= apart.counts.calls + 4);
+}
+
+TEST_CASE("an end token without a piece is refused, not masked") {
+  archetype::markov_lm model = alphabet(258, 260);
+  CHECK_THROWS_WITH(decode(model, {}), Catch::Contains("258"));
+  auto real = alphabet();
+  CHECK_THROWS_WITH(decode(real, {.end_tokens = {300}}), Catch::Contains("300"));
 }
 
 TEST_CASE("samples of a model need no policy") {

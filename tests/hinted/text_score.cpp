@@ -91,6 +91,38 @@ TEST_CASE("texts are scored together as each is alone") {
   }
 }
 
+TEST_CASE("a full cache makes texts wait, and one that fits nowhere has no scores") {
+  const auto texts = some_texts(40, 40);
+  const auto run = [&](index_t cache) {
+    hash_lm model({.cache = cache});
+    std::vector<std::vector<token_score>> found(texts.size());
+    std::size_t next = 0;
+    score_texts(
+        reference{}, model,
+        [&] { return next < texts.size() ? std::optional(texts[next++]) : std::nullopt; },
+        [&](std::size_t number, std::vector<token_score> scores) {
+          found[number] = std::move(scores);
+        },
+        {.chunk = 3});
+    CHECK(model.open_streams() == 0);
+    return found;
+  };
+  const auto expected = run(1 << 20);
+  const auto found = run(12);
+  index_t without = 0;
+  for (std::size_t k = 0; k < texts.size(); ++k) {
+    const std::size_t needed = texts[k].prompt.size() + texts[k].text.size() - 1;
+    if (needed > 12 && !texts[k].text.empty()) {
+      CHECK(found[k].empty());
+      ++without;
+      continue;
+    }
+    REQUIRE(found[k].size() == texts[k].text.size());
+    for (std::size_t t = 0; t < found[k].size(); ++t) CHECK(found[k][t].phi == expected[k][t].phi);
+  }
+  CHECK(without > 3);
+}
+
 TEST_CASE("a scoring that fails leaves no stream open") {
   hash_lm model({.trouble_at = 2, .trouble = forward_status::aborted});
   const auto texts = some_texts(12, 30);

@@ -61,16 +61,18 @@ TEST_CASE("prompts as turns of a conversation") {
       "[b][R]user[C]What[/]?\n\nA correct solution, for reference:\nSo: #### 5[/][R]assistant[C]");
   CHECK(shown(p.reference) == "So: #### 5");
 
-  prompter_options o{.templates = {.student = "{question}", .teacher = "{hint}: {question}"},
-                     .hint = hint_content::answer,
-                     .delimiter = "####",
-                     .end_token = chat::end};
-  o.system = "Think.";
+  const chat_prompter_options o{
+      .templates = {.student = "{question}", .teacher = "{hint}: {question}"},
+      .hint = hint_content::answer,
+      .delimiter = "####",
+      .end_token = chat::end,
+      .system = "Think."};
   const auto q = chat_prompter(turns, o)(record);
   CHECK(shown(q.student) == "[b][R]system[C]Think.[/][R]user[C]What[/]?[/][R]assistant[C]");
   CHECK(shown(q.teacher) == "[b][R]system[C]Think.[/][R]user[C]5: What[/]?[/][R]assistant[C]");
   CHECK(shown(q.reference) == "So: #### 5[/]");
-  CHECK_THROWS_AS(template_prompter(turns, o), shape_error);  // it has no place for the system
+  // Options given in part keep the templates of a conversation.
+  CHECK(shown(chat_prompter(turns, {.delimiter = "####"})(record).student) == shown(p.student));
 }
 
 TEST_CASE("prompts from templates") {

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include <idiolect/core/error.hpp>
 #include <idiolect/core/types.hpp>
 #include <idiolect/model/causal_lm.hpp>
 
@@ -47,139 +48,139 @@ class shared_beginnings {
     const auto usable =
         std::span(prompt).first(prompt.size() - 1);  // the last one gives the logits
     index_t covered = 0;
-    for (beginning& b : beginnings_) {
-      const index_t common = shared_length(b.tokens, usable);
-      if (b.length == 0 && common >= shortest_) b.tokens.resize(static_cast<std::size_t>(common));
-      if (common == size(b)) covered = std::max(covered, common);
+    for (const beginning& b : held_) {
+      if (shared_length(b.tokens, usable) == size(b.tokens))
+        covered = std::max(covered, size(b.tokens));
+    }
+    for (noticed& n : noticed_) {
+      const index_t common = shared_length(n.tokens, usable);
+      if (n.side != side || common < shortest_) continue;
+      n.tokens.resize(static_cast<std::size_t>(common));
+      covered = std::max(covered, common);
     }
     std::vector<token_id>& last = last_[side];
     const index_t common = shared_length(last, usable);
     if (common >= covered + shortest_) {
-      beginnings_.push_back({.tokens = {usable.begin(), usable.begin() + common}});
+      noticed_.push_back({side, {usable.begin(), usable.begin() + common}});
     }
     last.assign(usable.begin(), usable.end());
   }
 
-  /// Forwards what was noticed, in at most `streams` further streams. On anything but `ok` nothing
-  /// is shared any more, and nothing was lost. `tokens` counts those that were forwarded.
-  forward_status forward(Model& model, index_t streams, index_t& tokens) {
-    std::ranges::sort(beginnings_, {},
-                      &shared_beginnings::size);  // a short one serves a longer one
-    std::erase_if(beginnings_, [&](const beginning& b) { return b.length == 0 && doubled(b); });
-    for (std::size_t k = 0; k < beginnings_.size();) {
-      if (beginnings_[k].length > 0) {
-        ++k;
-        continue;
-      }
-      if (open_ == most && forget_oldest(model)) {
-        k = 0;
-        continue;
-      }
-      if (streams <= 0 || open_ == most) {
-        beginnings_.erase(beginnings_.begin() + static_cast<std::ptrdiff_t>(k));
-        continue;
+  /// Forwards what was noticed, in at most `streams` further streams. `cancelled` is asked before
+  /// each call. On anything but `ok` nothing is held any more; the prompts can do without. Counts
+  /// its calls and tokens in `work`.
+  template <class Cancelled, class Counts>
+  forward_status forward(Model& model, index_t streams, Cancelled&& cancelled, Counts& work) {
+    std::vector<noticed> due = std::exchange(noticed_, {});
+    // A short one serves a longer one.
+    std::ranges::sort(due, {}, [](const noticed& n) { return n.tokens.size(); });
+    const std::uint64_t before = clock_;
+    for (noticed& n : due) {
+      // Two that were noticed apart may have been cut to the same tokens.
+      if (std::ranges::find(held_, n.tokens, &beginning::tokens) != held_.end()) continue;
+      if (streams <= 0 || this->streams() >= most_) {
+        if (!forget_oldest(model, before)) continue;
+        ++streams;
       }
       --streams;
-      const forward_status status = begin(model, beginnings_[k], tokens);
+      const forward_status status = begin(model, std::move(n.tokens), cancelled, work);
       if (status == forward_status::ok) continue;
-      give_up(model);
+      drop(model);
       return status;
     }
     return forward_status::ok;
   }
 
-  /// A stream with the beginning of `prompt` in it, of length 0 where none is known.
+  /// A stream with the beginning of `prompt` in it, of length 0 where none is held.
   forked_beginning fork(Model& model, std::span<const token_id> prompt) {
     beginning* longest = nullptr;
-    for (beginning& b : beginnings_) {
-      if (b.length > 0 && b.length < static_cast<index_t>(prompt.size()) &&
-          shared_length(b.tokens, prompt) == b.length &&
-          (longest == nullptr || b.length > longest->length)) {
+    for (beginning& b : held_) {
+      if (b.tokens.size() < prompt.size() && shared_length(b.tokens, prompt) == size(b.tokens) &&
+          (longest == nullptr || b.tokens.size() > longest->tokens.size())) {
         longest = &b;
       }
     }
     if (longest == nullptr) return {};
     longest->used = ++clock_;
-    return {model.fork(longest->stream), longest->length};
+    return {model.fork(longest->stream), size(longest->tokens)};
   }
 
   /// Streams that are held.
-  [[nodiscard]] index_t streams() const { return open_; }
+  [[nodiscard]] index_t streams() const { return static_cast<index_t>(held_.size()); }
 
-  /// Drops all streams. Returns how many there were.
-  index_t drop(Model& model) {
-    const index_t held = open_;
-    while (!beginnings_.empty()) forget(model, beginnings_.size() - 1);
-    for (auto& last : last_) last.clear();
-    return held;
+  /// A text needs a stream: gives one back, and holds no more than are left from now on. False:
+  /// there is none.
+  bool make_way(Model& model) {
+    if (!forget_oldest(model, clock_)) return false;
+    most_ = streams();
+    return true;
   }
-  /// The cache is full: no more of it for beginnings until the decoder starts anew.
+  /// The cache is needed: gives all streams back, and holds none from now on.
   bool give_up(Model& model) {
+    if (held_.empty()) return false;
     shortest_ = 0;
-    return drop(model) > 0;
+    drop(model);
+    return true;
+  }
+  void drop(Model& model) {
+    while (forget_oldest(model, clock_)) {
+    }
+    noticed_.clear();
+    for (auto& last : last_) last.clear();
   }
 
  private:
-  /// At most so many are held: one for each side, and the two that follow them.
-  static constexpr index_t most = 4;
-
+  struct noticed {
+    std::size_t side;
+    std::vector<token_id> tokens;
+  };
   struct beginning {
     std::vector<token_id> tokens;
-    stream_id stream = 0;
-    index_t length = 0;      // in the stream; 0: it has none yet
-    std::uint64_t used = 0;  // when it was last forked
+    stream_id stream;
+    std::uint64_t used;  // when it was last forked
   };
 
-  static index_t size(const beginning& b) { return static_cast<index_t>(b.tokens.size()); }
-
-  // Two that were noticed apart may have been cut to the same tokens.
-  [[nodiscard]] bool doubled(const beginning& b) const {
-    return std::ranges::any_of(beginnings_, [&](const beginning& other) {
-      return &other != &b && other.tokens == b.tokens && (other.length > 0 || &other < &b);
-    });
+  static index_t size(std::span<const token_id> tokens) {
+    return static_cast<index_t>(tokens.size());
   }
 
-  forward_status begin(Model& model, beginning& b, index_t& tokens) {
-    const forked_beginning known = fork(model, b.tokens);
-    b.stream = known.length > 0 ? known.stream : model.open();
-    b.length = size(b);
-    b.used = ++clock_;
-    ++open_;
+  template <class Cancelled, class Counts>
+  forward_status begin(Model& model, std::vector<token_id> tokens, Cancelled& cancelled,
+                       Counts& work) {
+    const forked_beginning known = fork(model, tokens);
+    held_.push_back({.tokens = std::move(tokens),
+                     .stream = known.length > 0 ? known.stream : model.open(),
+                     .used = ++clock_});
+    const beginning& b = held_.back();
     const auto at_once = static_cast<std::size_t>(model_traits<Model>::max_chunk(model));
     auto rest = std::span<const token_id>(b.tokens).subspan(static_cast<std::size_t>(known.length));
     while (!rest.empty()) {
+      if (cancelled()) return forward_status::aborted;
       const chunk c{b.stream, rest.first(std::min(at_once, rest.size())), want_logits::none};
       const forward_status status = model.forward({&c, 1});
       if (status != forward_status::ok) return status;
-      tokens += static_cast<index_t>(c.tokens.size());
+      ++work.calls;
+      work.beginning_tokens += size(c.tokens);
       rest = rest.subspan(c.tokens.size());
     }
     return forward_status::ok;
   }
 
-  bool forget_oldest(Model& model) {
-    const auto held = [](const beginning& b) { return b.length > 0; };
-    auto oldest = beginnings_.end();
-    for (auto b = beginnings_.begin(); b != beginnings_.end(); ++b) {
-      if (held(*b) && (oldest == beginnings_.end() || b->used < oldest->used)) oldest = b;
-    }
-    if (oldest == beginnings_.end()) return false;
-    forget(model, static_cast<std::size_t>(oldest - beginnings_.begin()));
+  // Of those that were last used at `until` or before.
+  bool forget_oldest(Model& model, std::uint64_t until) {
+    const auto oldest = std::ranges::min_element(held_, {}, &beginning::used);
+    if (oldest == held_.end() || oldest->used > until) return false;
+    const stream_id stream = oldest->stream;
+    held_.erase(oldest);
+    quietly([&] { model.drop(stream); });
     return true;
   }
 
-  void forget(Model& model, std::size_t k) {
-    const beginning b = std::move(beginnings_[k]);
-    beginnings_.erase(beginnings_.begin() + static_cast<std::ptrdiff_t>(k));
-    if (b.length == 0) return;
-    --open_;
-    model.drop(b.stream);
-  }
-
   index_t shortest_;
-  std::vector<beginning> beginnings_;
+  index_t most_ = 4;  // streams: one for each side, and the two that follow them
+  std::vector<beginning> held_;
+  std::vector<noticed> noticed_;
   std::array<std::vector<token_id>, 2> last_;  // prompts, without their last token
-  index_t open_ = 0;
   std::uint64_t clock_ = 0;
 };
 

@@ -47,11 +47,13 @@ struct decoder_options {
   /// faster than one by one; costs a copy of a row and a call now and then.
   bool defer_student = false;
   index_t max_lag = 32;
-  /// Tokens that two prompts must have in common for these to be forwarded once, in one of up to
-  /// four streams more than the texts need, where the model has them; 0: every prompt by itself.
+  /// Tokens that two prompts, one after the other, must have in common at their beginning for these
+  /// to be forwarded once and forked; 0: every prompt by itself. Takes up to four streams that no
+  /// text needs.
   index_t shared_beginning = 16;
   /// Called with each text after each of its tokens, on the thread that runs the decoder; false
-  /// ends that text with stop_reason::cancelled.
+  /// ends that text with stop_reason::stopped. A text that gives its place up in a full cache
+  /// starts again, and is told again from its first token.
   std::function<bool(const hinted_state&)> on_token = {};
   /// Asked before each forward; true ends every text with stop_reason::cancelled.
   std::function<bool()> cancelled = {};
@@ -59,7 +61,7 @@ struct decoder_options {
 
 /// What the decoding cost.
 struct decoder_counts {
-  index_t calls = 0;           ///< of forward for texts
+  index_t calls = 0;           ///< of forward
   index_t teacher_tokens = 0;  ///< forwarded in teacher streams, prompts included
   index_t student_tokens = 0;
   index_t beginning_tokens = 0;  ///< forwarded once for several prompts
@@ -85,6 +87,14 @@ class hinted_decoder {
     require(options_.shared_beginning >= 0, "decoder_options::shared_beginning", "must be >= 0");
     require(model_traits<Model>::max_chunk(model) >= 2, "model",
             "must take two tokens a call, one for each stream");
+    // A token that ends texts and has no piece would be masked as padding, and no text would end.
+    const auto columns = static_cast<index_t>(model.vocab_size());
+    for (index_t t = policy.real_columns(columns); t < columns; ++t) {
+      require(!model.is_end(static_cast<token_id>(t)), "tokenizer", [&] {
+        return "has no piece for the model's end token " + std::to_string(t) +
+               ": its vocab_size() must count special tokens";
+      });
+    }
   }
 
   hinted_decoder(const hinted_decoder&) = delete;
@@ -153,8 +163,8 @@ class hinted_decoder {
     ~clean_end() { decoder.reset(); }
   };
   void reset() {
-    for (auto& t : texts_) detail::quietly([&] { t->drop(model_); });
-    detail::quietly([&] { beginnings_.drop(model_); });
+    for (auto& t : texts_) t->drop_quietly(model_);
+    beginnings_.drop(model_);
     texts_.clear();
     waiting_.clear();
     streams_ = 0;
@@ -183,7 +193,9 @@ class hinted_decoder {
       return true;
     }
     const index_t needed = text::streams(job);
-    if (needed > free_streams() && texts_.empty()) beginnings_.drop(model_);
+    while (needed > free_streams() && needed <= free_streams() + beginnings_.streams() &&
+           beginnings_.make_way(model_)) {
+    }
     if (needed > free_streams()) {
       require<backend_error>(!texts_.empty(), "model", "has fewer streams than one text needs");
       waiting_.push_back(std::move(job));
@@ -208,7 +220,8 @@ class hinted_decoder {
       beginnings_.observe(0, t->job().student_prompt);
       if (!t->job().rollout) beginnings_.observe(1, t->job().teacher_prompt);
     }
-    switch (beginnings_.forward(model_, free_streams(), counts_.beginning_tokens)) {
+    switch (beginnings_.forward(
+        model_, free_streams(), [&] { return cancelled(); }, counts_)) {
       case forward_status::ok:
       case forward_status::no_room:  // then each prompt by itself
         break;
@@ -235,10 +248,10 @@ class hinted_decoder {
 
   // One call for all streams that have tokens to take, within max_chunk tokens.
   void forward_once() {
-    if (options_.cancelled && options_.cancelled()) return end_all(stop_reason::cancelled);
+    if (cancelled()) return end_all(stop_reason::cancelled);
     index_t budget = model_traits<Model>::max_chunk(model_);
     chunks_.clear();
-    // Whoever was left out goes first next time.
+    // Another one goes first each time, so that none is left out for long.
     const std::size_t n = texts_.size();
     for (std::size_t k = 0; k < n; ++k) {
       text& t = *texts_[(first_ + k) % n];
@@ -264,17 +277,22 @@ class hinted_decoder {
     }
   }
 
-  // The cache is full: what was kept for prompts to come goes first. Then the youngest text gives
-  // its place up and starts again later, with the same draws. A text alone that does not fit has
-  // filled the context.
+  // The cache is full: the youngest text gives its place up and starts again later, with the same
+  // draws. For a text alone, what was kept for prompts to come makes room; then it has filled the
+  // context.
   void make_room() {
     for (auto& t : texts_) t->not_forwarded();
-    if (beginnings_.give_up(model_)) return;
-    if (texts_.size() == 1) return texts_.front()->end_without_room();
-    text& youngest = *texts_.back();
-    streams_ -= youngest.drop(model_);
-    waiting_.push_back(youngest.job());
-    texts_.pop_back();
+    if (texts_.size() == 1) {
+      if (!beginnings_.give_up(model_)) texts_.front()->end_without_room();
+      return;
+    }
+    // Not one that the caller has ended: that would be forgotten.
+    auto youngest = texts_.end() - 1;
+    while (youngest != texts_.begin() && (*youngest)->stopped()) --youngest;
+    if ((*youngest)->stopped()) return (*youngest)->abandon(stop_reason::stopped);
+    streams_ -= (*youngest)->drop(model_);
+    waiting_.push_back((*youngest)->job());
+    texts_.erase(youngest);
     limit_ = static_cast<index_t>(texts_.size());
     finished_since_ = 0;
   }
@@ -284,7 +302,7 @@ class hinted_decoder {
     step();
     if (options_.on_token) {
       for (auto& t : texts_) {
-        if (t->tell_token() && !options_.on_token(t->written())) t->cancel();
+        if (t->tell_token() && !options_.on_token(t->written())) t->stop();
       }
     }
     for (auto& t : texts_) streams_ -= t->release(model_);
@@ -346,6 +364,7 @@ class hinted_decoder {
     }
   }
 
+  [[nodiscard]] bool cancelled() const { return options_.cancelled && options_.cancelled(); }
   void fail() {
     failed_ = true;
     end_all(stop_reason::model_failed);

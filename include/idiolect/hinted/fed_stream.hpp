@@ -90,6 +90,10 @@ class fed_stream {
       return "gave " + std::to_string(rows()) + " rows of logits, asked for " +
              std::to_string(rows_requested_);
     });
+    require<backend_error>(
+        !fresh_ || cols() == static_cast<index_t>(model.vocab_size()), "model", [&] {
+          return "gave rows of " + std::to_string(cols()) + " logits, not of its vocab_size()";
+        });
     fresh_ = false;
   }
   [[nodiscard]] index_t rows() const { return rows_at_hand_.rows(); }

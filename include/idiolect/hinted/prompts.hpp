@@ -106,14 +106,25 @@ struct prompt_templates {
   return filled;
 }
 
-/// Options of a prompter.
+/// Options of a template_prompter.
 struct prompter_options {
   prompt_templates templates = {};
   hint_content hint = hint_content::solution;
   std::string delimiter = {};     ///< where the bare answer stands; without one the hint is whole
   token_id end_token = -1;        ///< closes the reference that is scored; negative: nothing does
   index_t analysis_budget = 512;  ///< tokens
-  std::string system = {};  ///< chat_prompter: what the system's turn says; empty: no such turn
+};
+
+/// Options of a chat_prompter: the same, with templates that need no line breaks around a turn.
+struct chat_prompter_options {
+  prompt_templates templates = {
+      .student = "{question}",
+      .teacher = "{question}\n\nA correct solution, for reference:\n{hint}"};
+  hint_content hint = hint_content::solution;
+  std::string delimiter = {};
+  token_id end_token = -1;
+  index_t analysis_budget = 512;
+  std::string system = {};  ///< what the system's turn says; empty: there is none
 };
 
 /// A record that prompts can be made of.
@@ -125,21 +136,25 @@ concept question_and_answer = requires(const Record& r) {
 
 namespace detail {
 
-/// The hint that a record's teacher is given.
-[[nodiscard]] inline std::string_view hint_of(std::string_view answer, const prompter_options& o) {
-  if (o.hint == hint_content::solution) return answer;
-  return answer_after(answer, o.delimiter).value_or(answer);
-}
-
-/// What `whole` has beyond the tokens of `prompt`, and the end token. (A token may reach across the
-/// border.)
-[[nodiscard]] inline std::vector<token_id> reference_after(const std::vector<token_id>& prompt,
-                                                           const std::vector<token_id>& whole,
-                                                           const prompter_options& o) {
-  const auto both = std::ranges::mismatch(prompt, whole);
-  std::vector<token_id> reference(both.in2, whole.end());
-  if (o.end_token >= 0) reference.push_back(o.end_token);
-  return reference;
+/// The prompts of a record. `encode(user, answer)` gives the tokens of a filled template, and of
+/// what follows it.
+template <question_and_answer Record, class Options, class Encode>
+[[nodiscard]] rewrite_prompt prompts_of(const Record& r, const Options& o, Encode&& encode) {
+  const std::string_view answer = r.answer;
+  const auto hint =
+      o.hint == hint_content::answer ? answer_after(answer, o.delimiter).value_or(answer) : answer;
+  const std::string question = fill_template(o.templates.student, r.question, {});
+  rewrite_prompt p;
+  p.student = encode(question, std::string_view{});
+  p.teacher = encode(fill_template(o.templates.teacher, r.question, hint), std::string_view{});
+  p.analysis_marker = o.templates.analysis_marker;
+  p.analysis_budget = o.analysis_budget;
+  // What the answer adds to the question's tokens. (A token may reach across the border.)
+  const std::vector<token_id> whole = encode(question, answer);
+  const auto both = std::ranges::mismatch(p.student, whole);
+  p.reference.assign(both.in2, whole.end());
+  if (o.end_token >= 0) p.reference.push_back(o.end_token);
+  return p;
 }
 
 }  // namespace detail
@@ -152,30 +167,19 @@ class template_prompter {
   explicit template_prompter(const Tokenizer& t, prompter_options o = {})
       : tokenizer_(&t), options_(std::move(o)) {
     options_.templates.validate();
-    require(options_.system.empty(), "prompter_options::system", "only a chat has a system's turn");
   }
 
   template <question_and_answer Record>
   [[nodiscard]] rewrite_prompt operator()(const Record& r) const {
-    const prompt_templates& t = options_.templates;
-    const std::string question = fill_template(t.student, r.question, {});
-    rewrite_prompt p;
-    p.student = encode(question);
-    p.teacher = encode(fill_template(t.teacher, r.question, detail::hint_of(r.answer, options_)));
-    p.analysis_marker = t.analysis_marker;
-    p.analysis_budget = options_.analysis_budget;
-    p.reference =
-        detail::reference_after(p.student, encode(question + std::string(r.answer)), options_);
-    return p;
+    return detail::prompts_of(r, options_, [&](std::string text, std::string_view answer) {
+      text += answer;
+      std::vector<token_id> tokens;
+      tokenizer_->encode(text, tokens);
+      return tokens;
+    });
   }
 
  private:
-  [[nodiscard]] std::vector<token_id> encode(std::string_view text) const {
-    std::vector<token_id> tokens;
-    tokenizer_->encode(text, tokens);
-    return tokens;
-  }
-
   const Tokenizer* tokenizer_;
   prompter_options options_;
 };
@@ -186,46 +190,28 @@ class template_prompter {
 template <chat_tokenizer Tokenizer>
 class chat_prompter {
  public:
-  /// The templates of a conversation: its turns need no line breaks around them.
-  [[nodiscard]] static prompt_templates default_templates() {
-    return {.student = "{question}",
-            .teacher = "{question}\n\nA correct solution, for reference:\n{hint}"};
-  }
-
   /// `t` must outlive the prompter. Raises shape_error for templates that cannot work.
-  explicit chat_prompter(const Tokenizer& t,
-                         prompter_options o = {.templates = default_templates()})
+  explicit chat_prompter(const Tokenizer& t, chat_prompter_options o = {})
       : tokenizer_(&t), options_(std::move(o)) {
     options_.templates.validate();
   }
 
   template <question_and_answer Record>
   [[nodiscard]] rewrite_prompt operator()(const Record& r) const {
-    const prompt_templates& t = options_.templates;
-    const std::string question = fill_template(t.student, r.question, {});
-    rewrite_prompt p;
-    p.student = encode(question);
-    p.teacher = encode(fill_template(t.teacher, r.question, detail::hint_of(r.answer, options_)));
-    p.analysis_marker = t.analysis_marker;
-    p.analysis_budget = options_.analysis_budget;
-    p.reference =
-        detail::reference_after(p.student, encode(question, std::string(r.answer)), options_);
-    return p;
+    return detail::prompts_of(r, options_, [&](std::string user, std::string_view answer) {
+      std::vector<chat_turn> turns;
+      if (!options_.system.empty()) turns.push_back({"system", options_.system});
+      turns.push_back({"user", std::move(user)});
+      if (!answer.empty()) turns.push_back({"assistant", std::string(answer)});
+      std::vector<token_id> tokens;
+      tokenizer_->encode_chat(turns, tokens);
+      return tokens;
+    });
   }
 
  private:
-  [[nodiscard]] std::vector<token_id> encode(std::string user, std::string answer = {}) const {
-    std::vector<chat_turn> turns;
-    if (!options_.system.empty()) turns.push_back({"system", options_.system});
-    turns.push_back({"user", std::move(user)});
-    if (!answer.empty()) turns.push_back({"assistant", std::move(answer)});
-    std::vector<token_id> tokens;
-    tokenizer_->encode_chat(turns, tokens);
-    return tokens;
-  }
-
   const Tokenizer* tokenizer_;
-  prompter_options options_;
+  chat_prompter_options options_;
 };
 
 }  // namespace idiolect

@@ -55,6 +55,7 @@ class text_scoring {
     require(options.parallel > 0, "text_score_options::parallel", "must be > 0");
     require(options.columns >= 0 && options.columns <= model.vocab_size(),
             "text_score_options::columns", "the model has fewer columns of logits");
+    require(model_traits<Model>::max_chunk(model) > 0, "model", "takes no tokens");
   }
   text_scoring(const text_scoring&) = delete;
   text_scoring& operator=(const text_scoring&) = delete;
@@ -66,7 +67,11 @@ class text_scoring {
   void run(Next&& next, Done&& done) {
     bool more = true;
     for (std::size_t number = 0;;) {
-      while (more && room()) {
+      while (room() && (more || !waiting_.empty())) {
+        if (!waiting_.empty()) {
+          reopen();
+          continue;
+        }
         std::optional<scored_text> t = next();
         more = t.has_value();
         if (more) admit(std::move(*t), number++, done);
@@ -91,7 +96,7 @@ class text_scoring {
 
   [[nodiscard]] bool room() const {
     const auto own = static_cast<index_t>(readings_.size());
-    if (own >= options_.parallel) return false;
+    if (own >= most_) return false;
     return own == 0 || model_traits<Model>::free_streams(model_, own) > 0;
   }
 
@@ -109,8 +114,31 @@ class text_scoring {
               .first_row = 0};
     r.first_row = r.tokens.size() - 1;
     r.tokens.insert(r.tokens.end(), r.text.begin(), r.text.end() - 1);
+    waiting_.push_back(std::move(r));
+    reopen();
+  }
+
+  // The last of those that wait.
+  void reopen() {
+    reading& r = waiting_.back();
     r.stream = model_.open();
     readings_.push_back(std::move(r));
+    waiting_.pop_back();
+  }
+
+  // The cache is full: the youngest is read again later, beside fewer. One alone gets no scores.
+  void make_room() {
+    reading& youngest = readings_.back();
+    youngest.scores.clear();
+    if (readings_.size() == 1) {
+      youngest.taken = youngest.tokens.size();
+      return;
+    }
+    youngest.taken = 0;
+    model_.drop(youngest.stream);
+    waiting_.push_back(std::move(youngest));
+    readings_.pop_back();
+    most_ = static_cast<index_t>(readings_.size());
   }
 
   void forward() {
@@ -127,8 +155,12 @@ class text_scoring {
                          scored ? want_logits::all : want_logits::none});
     }
     std::ranges::sort(chunks_, {}, &chunk::stream);  // engines compute neighbours together
-    require<backend_error>(model_.forward(chunks_) == forward_status::ok, "model",
-                           "could not read a text that is to be scored");
+    const forward_status status = model_.forward(chunks_);
+    if (status == forward_status::no_room) return make_room();
+    require<backend_error>(status == forward_status::ok, "model",
+                           status == forward_status::aborted
+                               ? "was aborted while it read a text that is to be scored"
+                               : "could not read a text that is to be scored");
     for (reading& r : readings_) {
       if (r.asked > 0 && r.taken >= r.first_row) score_rows(r);
       r.taken += r.asked;
@@ -137,6 +169,9 @@ class text_scoring {
 
   void score_rows(reading& r) {
     const auto rows = view(model_.logits(r.stream));
+    require<backend_error>(rows.rows() == static_cast<index_t>(r.asked) &&
+                               rows.cols() == static_cast<index_t>(model_.vocab_size()),
+                           "model", "gave other rows of logits than were asked for");
     const index_t columns = options_.columns > 0 ? options_.columns : rows.cols();
     const matrix_view real(rows.data(), rows.rows(), columns, rows.stride());
     const auto part = score(
@@ -162,7 +197,9 @@ class text_scoring {
   const Backend& backend_;
   Model& model_;
   const text_score_options& options_;
+  index_t most_ = options_.parallel;  // fewer once the cache was full
   std::vector<reading> readings_;
+  std::vector<reading> waiting_;  // without a stream
   std::vector<chunk> chunks_;
 };
 
@@ -171,7 +208,7 @@ class text_scoring {
 /// Scores what `next`, a callable () -> std::optional<scored_text>, gives, until it gives nothing:
 /// many texts in each forward call. `done(number, scores)` gets them as they are ready; `number`
 /// counts the texts from 0, `scores` has one for each token of the text, or none if prompt and text
-/// do not fit the context. Raises backend_error if the model fails.
+/// do not fit the context or the model's cache. Raises backend_error if the model fails.
 template <folding_backend Backend, causal_lm Model, class Next, class Done>
 void score_texts(const Backend& backend, Model& model, Next&& next, Done&& done,
                  const text_score_options& options = {}) {

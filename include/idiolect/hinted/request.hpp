@@ -54,7 +54,7 @@ struct hinted_request {
   token_id token = 0;  ///< student_score: the token to score
   const T* teacher = nullptr;
   const S* student = nullptr;  ///< next_token: null where it is not there yet
-  index_t size = 0;
+  index_t size = 0;            ///< columns that count: hinted_writer::real_columns of the row's
   /// Of the text among those that ask together, from 0: a policy that works on many texts at once
   /// may keep memory for each.
   index_t place = 0;
@@ -81,7 +81,7 @@ struct hinted_answer {
 template <lambda_schedule Schedule>
 struct hinted_rule {
   Schedule schedule;
-  double entropy_norm = 0;  ///< nats; 0: ln of the row's length
+  double entropy_norm = 0;  ///< nats; 0: ln of a request's `size`
   bool teacher_first_token = true;
   std::uint64_t seed = 0;
 
@@ -105,13 +105,17 @@ struct hinted_rule {
 /// student's; those of one text are neighbours.
 template <class P, class T>
 concept batch_policy = requires(const P& p, std::span<const hinted_request<T>> requests,
-                                std::span<hinted_answer> answers) { p.answer(requests, answers); };
+                                std::span<hinted_answer> answers) {
+  p.answer(requests, answers);
+};
 
 namespace detail {
 /// Whether a policy reads logits in device memory.
 template <class P>
 inline constexpr bool reads_device_logits = [] {
-  if constexpr (requires { { P::device_logits } -> std::convertible_to<bool>; }) {
+  if constexpr (requires {
+                  { P::device_logits } -> std::convertible_to<bool>;
+                }) {
     return static_cast<bool>(P::device_logits);
   } else {
     return false;

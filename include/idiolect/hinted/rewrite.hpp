@@ -111,7 +111,7 @@ struct rewritten {
   std::uint64_t number = 0;  ///< first_record + its place in the source
   provenance how = provenance::rejected;
   stop_reason stop = stop_reason::none;   ///< of the text
-  std::string text = {};                  ///< bytes, without the end token
+  std::string text = {};                  ///< bytes, without the end token, with a stop string
   std::vector<hinted_token> tokens = {};  ///< the end token included: lambda, scores, leader
   rewrite_prompt prompt = {};
   std::vector<token_id> analysis = {};  ///< what the teacher wrote first

@@ -30,7 +30,8 @@ enum class stop_reason : std::uint8_t {
   no_support,       ///< the streams have no token in common: nothing to sample
   marker_missing,   ///< the analysis did not reach its marker within the budget
   model_failed,     ///< forward reported a fatal error
-  stop_string       ///< the text holds one of the strings that end it
+  stop_string,      ///< one of the strings that end a text, or the answer's line, is complete
+  stopped           ///< decoder_options::on_token said so, of this text
 };
 
 [[nodiscard]] constexpr std::string_view name(stop_reason r) {
@@ -57,6 +58,8 @@ enum class stop_reason : std::uint8_t {
       return "model_failed";
     case stop_reason::stop_string:
       return "stop_string";
+    case stop_reason::stopped:
+      return "stopped";
   }
   return "unknown";
 }

@@ -149,9 +149,10 @@ class text_in_flight {
   /// Whether a token was emitted since this was last asked.
   [[nodiscard]] bool tell_token() { return std::exchange(told_, emitted_) != emitted_; }
   /// The caller wants no more of it. Scores that are still to come do come.
-  void cancel() {
-    if (!ended()) end(stop_reason::cancelled);
+  void stop() {
+    if (!ended()) end(stop_reason::stopped);
   }
+  [[nodiscard]] bool stopped() const { return result_.text.stop == stop_reason::stopped; }
 
   /// Adds what this text asks of the policy, now that those rows are there: the scores that came
   /// late, then the next token.
@@ -193,6 +194,10 @@ class text_in_flight {
     return teacher_.drop(model);
   }
   index_t drop(Model& model) { return teacher_.drop(model) + student_.drop(model); }
+  void drop_quietly(Model& model) {
+    quietly([&] { teacher_.drop(model); });
+    quietly([&] { student_.drop(model); });
+  }
 
  private:
   static hinted_state started(const Policy& policy, const decode_job& j) {
@@ -245,8 +250,6 @@ class text_in_flight {
       r.teacher = teacher_.row(teacher_.rows() - 1);
     }
     if (!analysing_ && student_.ready()) {
-      require(!teacher_.open() || student_.cols() == r.size, "student",
-              "its row is not as long as the teacher's");
       r.size = student_.cols();
       r.student = student_.row(student_.rows() - 1);
     }

@@ -25,8 +25,8 @@ namespace idiolect {
 struct hinted_options {
   sampler_options sampler{
       .temperature = 0.3, .top_p = 0.95, .order = sampler_order::temperature_last};
-  /// Entropy that h is normalised by, nats; 0: ln of the row's length. The authors normalise by
-  /// the padded vocabulary, so give ln V where a row is not padded as theirs.
+  /// Entropy that h is normalised by, nats; 0: ln of the columns that count, the tokenizer's pieces
+  /// at most. The authors normalise by the padded vocabulary: give ln of its size to do as they do.
   double entropy_norm = 0;
   bool teacher_first_token = true;  ///< lambda is 0 at the first token
   std::string delimiter = {};       ///< bytes that start the answer, e.g. "####"; empty: none
@@ -78,6 +78,12 @@ class hinted_writer {
     require(!options_.stop_after_answer || !options_.delimiter.empty(),
             "hinted_options::stop_after_answer", "needs a delimiter");
     require(pieces.vocab_size() > 0, "tokenizer", "has no pieces");
+    for (const token_id t : options_.end_tokens) {
+      require(t >= 0 && t < pieces.vocab_size(), "hinted_options::end_tokens", [&] {
+        return "the tokenizer has no piece " + std::to_string(t) +
+               ": its vocab_size() must count special tokens";
+      });
+    }
   }
 
   [[nodiscard]] const hinted_options& options() const { return options_; }

@@ -40,7 +40,9 @@ enum class forward_status : std::uint8_t {
 /// Requirements, for a model `m`, its stream `s`, and a const model `c`:
 ///  (1) `c.vocab_size()` columns of logits, `c.context_size()` tokens a stream can hold.
 ///  (2) `m.open()` gives a new empty stream, `m.fork(s)` a new stream with the tokens of `s`,
-///      `m.drop(s)` ends one. `open` and `fork` raise backend_error when there is no room.
+///      `m.drop(s)` ends one. `open` and `fork` raise backend_error when no stream is free;
+///      a cache that is full is `no_room` of the `forward` that needs it. `drop` of an open stream
+///      does not raise.
 ///  (3) `c.length(s)` tokens are in `s`.
 ///  (4) `m.forward(chunks)` appends each chunk to its stream, all chunks in one call. It raises for
 ///      what its caller could have known to be wrong (a token outside the vocabulary, a stream that
@@ -52,9 +54,8 @@ enum class forward_status : std::uint8_t {
 ///      all tokens of the chunk); row r predicts the token after it. Valid until the next
 ///      `forward`, `fork`, `drop` or `truncate`. Host memory, or device memory if the model says
 ///      so by `device_logits`.
-///  (7) `c.is_end(t)`: the model ends its text with t. There may be several such tokens. The
-///  decoder
-///      ends a text with any of them. May be asked from several threads.
+///  (7) `c.is_end(t)`: the model ends its text with t. There may be several such tokens;
+///      the decoder ends a text with any of them. May be asked from several threads.
 ///  (8) One thread at a time uses a model; it belongs to no thread in particular.
 template <class M>
 concept causal_lm = requires(M& m, const M& c, stream_id s, token_id t,

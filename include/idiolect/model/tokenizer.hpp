@@ -20,7 +20,8 @@
 namespace idiolect {
 
 /// Requirements, for a const tokenizer `c`:
-///  (1) `c.vocab_size()` pieces. A model may have more columns of logits, where an engine pads its
+///  (1) `c.vocab_size()` pieces, special tokens included: ids are below it. A model may have more
+///  columns of logits, where an engine pads its
 ///      vocabulary: the decoder and the policies then look at the first `c.vocab_size()` only.
 ///  (2) `c.encode(text, out)` appends the tokens of `text` to `out`, with whatever the model wants
 ///      in front of a text (a begin token), and nothing behind it. All of `text` is text.
