@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <vector>
 
+#include <idiolect/config.hpp>
 #include <idiolect/core/error.hpp>
 #include <idiolect/core/matrix_view.hpp>
 #include <idiolect/core/types.hpp>
@@ -60,6 +61,12 @@ void check_target_count(const matrix_view<T>& logits, std::size_t targets) {
   require(logits.rows() == 0 || logits.cols() > 0, "logits", "an empty vocabulary");
 }
 
+/// Whether a target is in the vocabulary and not the ignored one.
+[[nodiscard]] IDIOLECT_HD inline bool is_valid_target(index_t target, index_t vocabulary,
+                                                      index_t ignore) {
+  return target != ignore && target >= 0 && target < vocabulary;
+}
+
 /// Raises target_error: row's target is neither in the vocabulary nor `ignore`.
 [[noreturn]] inline void raise_target(index_t row, index_t target, index_t vocabulary,
                                       token_id ignore) {
@@ -79,7 +86,7 @@ void check_targets(const matrix_view<T>& logits, std::span<const Target> targets
   detail::check_target_count(logits, targets.size());
   for (std::size_t i = 0; i < targets.size(); ++i) {
     const auto t = static_cast<index_t>(targets[i]);
-    if (t == ignore || (t >= 0 && t < logits.cols())) continue;
+    if (t == ignore || detail::is_valid_target(t, logits.cols(), ignore)) continue;
     detail::raise_target(static_cast<index_t>(i), t, logits.cols(), ignore);
   }
 }

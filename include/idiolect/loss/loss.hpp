@@ -34,19 +34,11 @@ namespace idiolect {
 
 namespace detail {
 
-/// Factor of every row's loss in the reduced loss of `valid` rows, unless it is a sequence_mean; from
-/// options that have been checked but for the reduction's.
+/// The same, from options that have been checked but for the reduction's.
 [[nodiscard]] inline double common_scale(const loss_options& o, index_t valid) {
-  switch (o.reduce.how) {
-    case reduction::kind::mean:
-      return valid > 0 ? 1 / static_cast<double>(valid) : 0;
-    case reduction::kind::mean_over:
-      require(valid == 0 || o.reduce.tokens > 0, "reduction::mean_over",
-              "the number of tokens must be > 0");
-      return valid > 0 ? 1 / o.reduce.tokens : 0;
-    default:
-      return 1;
-  }
+  require(o.reduce.how != reduction::kind::mean_over || valid == 0 || o.reduce.tokens > 0,
+          "reduction::mean_over", "the number of tokens must be > 0");
+  return common_scale(o.reduce, valid);
 }
 
 /// Factor of each row's loss in the reduced loss.
@@ -64,8 +56,8 @@ class row_scales {
 
   [[nodiscard]] double operator[](index_t row) const {
     if (per_sequence_.empty()) return scale_;
-    const auto after = std::ranges::upper_bound(offsets_, row);
-    return per_sequence_[static_cast<std::size_t>(after - offsets_.begin()) - 1];
+    const auto sequences = static_cast<index_t>(offsets_.size()) - 1;
+    return per_sequence_[static_cast<std::size_t>(sequence_of(offsets_.data(), sequences, row))];
   }
 
  private:
@@ -90,17 +82,20 @@ class row_scales {
   index_t valid_ = 0;
 };
 
-inline void check_options(const loss_options& o, index_t rows) {
+/// What needs no look at the rows' memory.
+inline void check_option_sizes(const loss_options& o, index_t rows) {
   check_temperature(o.temperature);
   require(o.weights.empty() || static_cast<index_t>(o.weights.size()) == rows, "weights", [&] {
     return std::to_string(o.weights.size()) + " weights for " + std::to_string(rows) + " rows";
   });
+  require(o.reduce.how != reduction::kind::sequence_mean || !o.sequence_offsets.empty() || rows == 0,
+          "sequence_offsets", "sequence_mean needs them");
+}
+
+inline void check_options(const loss_options& o, index_t rows) {
+  check_option_sizes(o, rows);
   const auto& offsets = o.sequence_offsets;
-  if (offsets.empty()) {
-    require(o.reduce.how != reduction::kind::sequence_mean || rows == 0, "sequence_offsets",
-            "sequence_mean needs them");
-    return;
-  }
+  if (offsets.empty()) return;
   require(offsets.front() == 0 && offsets.back() == rows && std::ranges::is_sorted(offsets),
           "sequence_offsets", [&] {
             return "must ascend from 0 to the " + std::to_string(rows) + " rows";
@@ -165,25 +160,24 @@ class loss_pass {
     if (options_.reduce.how == reduction::kind::none) {
       token_loss.resize(static_cast<std::size_t>(rows));
     }
-    const index_t per_chunk = (rows + 127) / 128;
-    const index_t chunks = rows > 0 ? (rows + per_chunk - 1) / per_chunk : 0;
-    std::vector<partial_report> partials(static_cast<std::size_t>(chunks));
+    const row_chunks chunks{rows};
+    std::vector<partial_report> partials(static_cast<std::size_t>(chunks.count()));
     auto pass = make_pass();
     const auto run_chunks = [&](index_t first, index_t last) {
       auto worker = pass.start();
       for (index_t k = first; k < last; ++k) {
         auto& partial = partials[static_cast<std::size_t>(k)];
-        const index_t end = std::min(rows, (k + 1) * per_chunk);
-        for (index_t i = k * per_chunk; i < end;) {
+        const index_t end = chunks.end(k);
+        for (index_t i = chunks.begin(k); i < end;) {
           i = run_batch(i, end, pass.batch(), worker, partial, token_loss);
         }
       }
       worker.finish();
     };
     if (pass.shares_rows()) {
-      run_chunks(0, chunks);
+      run_chunks(0, chunks.count());
     } else {
-      for_pieces(backend_.executor, chunks, run_chunks);
+      for_pieces(backend_.executor, chunks.count(), run_chunks);
     }
 
     partial_report all;

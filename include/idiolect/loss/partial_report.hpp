@@ -44,6 +44,40 @@ struct row_options {
           .skip_non_finite = o.on_non_finite == non_finite::skip};
 }
 
+/// Factor of every row's loss in the reduced loss of `valid` rows, unless it is a sequence_mean.
+[[nodiscard]] IDIOLECT_HD inline double common_scale(const reduction& reduce, index_t valid) {
+  if (reduce.how == reduction::kind::mean) return valid > 0 ? 1 / static_cast<double>(valid) : 0;
+  if (reduce.how == reduction::kind::mean_over) return valid > 0 ? 1 / reduce.tokens : 0;
+  return 1;
+}
+
+/// The sequence that a row is in: the last of `sequences` that begins at the row or before.
+[[nodiscard]] IDIOLECT_HD inline index_t sequence_of(const index_t* offsets, index_t sequences,
+                                                     index_t row) {
+  index_t low = 0, high = sequences;
+  while (high - low > 1) {
+    const index_t middle = low + (high - low) / 2;
+    (offsets[middle] <= row ? low : high) = middle;
+  }
+  return low;
+}
+
+/// The rows of a call in the pieces that its report is made of, which are merged in order. They
+/// depend on nothing but the number of rows.
+struct row_chunks {
+  static constexpr index_t most = 128;
+  index_t rows = 0;
+
+  [[nodiscard]] IDIOLECT_HD index_t size() const { return (rows + most - 1) / most; }
+  [[nodiscard]] IDIOLECT_HD index_t count() const {
+    return rows > 0 ? (rows + size() - 1) / size() : 0;
+  }
+  [[nodiscard]] IDIOLECT_HD index_t begin(index_t k) const { return k * size(); }
+  [[nodiscard]] IDIOLECT_HD index_t end(index_t k) const {
+    return rows - begin(k) < size() ? rows : begin(k) + size();
+  }
+};
+
 enum class row_status : std::uint8_t { ignored, finite, non_finite };
 
 /// What one row adds to the report.

@@ -58,7 +58,7 @@ class hinted_row {
       const auto folded = fold<moments::basic>(r.teacher, r.size);
       a.token.token = -1;
       if (folded.state.finite()) {
-        a.token.token = first_of(r.teacher, r.size, folded.max);
+        a.token.token = first_of_value(group_, r.teacher, r.size, folded.max);
       } else {
         a.status = hinted_status::non_finite;
       }
@@ -84,14 +84,7 @@ class hinted_row {
   template <class Real>
   [[nodiscard]] IDIOLECT_HD static token_score score_of(
       const folded_row<Real, moments::varentropy>& folded, const S* row, token_id token) {
-    const auto stats = finish_row<double>(folded, load(row[token]), token, Real{1});
-    token_score s;
-    s.log_prob = stats.log_prob();
-    s.entropy = stats.entropy();
-    s.varentropy = stats.varentropy();
-    s.phi = stats.phi();
-    s.status = stats.finite() ? token_status::scored : token_status::non_finite;
-    return s;
+    return detail::score_of(finish_row<double>(folded, load(row[token]), token, Real{1}));
   }
 
   template <class Schedule>
@@ -185,14 +178,6 @@ class hinted_row {
     T* const out = rows_.kept + r.place * rows_.stride;
     if (out == teacher) return;
     for (index_t i = group_.rank(); i < r.size; i += group_.size()) out[i] = teacher[i];
-  }
-
-  [[nodiscard]] IDIOLECT_HD token_id first_of(const T* row, index_t n, accumulator_t<T> z) const {
-    index_t first = n;
-    for (index_t i = group_.rank(); i < n && first == n; i += group_.size()) {
-      if (load(row[i]) == z) first = i;
-    }
-    return static_cast<token_id>(-group_.all_reduce(-first, larger{}));
   }
 
   const Group& group_;

@@ -21,7 +21,7 @@ namespace idiolect::detail {
 /// Threads of a block, blocks of a cluster at most, for a shape.
 template <int Shape>
 inline constexpr int launch_threads =
-    row_shapes[Shape].threads == warp_size ? warps_per_block* warp_size : row_shapes[Shape].threads;
+    row_shapes[Shape].threads == warp_size ? warps_per_block * warp_size : row_shapes[Shape].threads;
 template <int Shape>
 inline constexpr int cluster_of = Shape == last_row_shape ? max_cluster : 1;
 
@@ -110,8 +110,7 @@ void launch_rows(cudaStream_t stream, index_t rows, index_t cols, KernelOf&& ker
   const int shape = plan_rows(bytes, false).shape;
   [&]<int... Shape>(std::integer_sequence<int, Shape...>) {
     (void)((shape == Shape && (launch.template operator()<Shape>(), true)) || ...);
-  }
-  (std::make_integer_sequence<int, row_shape_count>{});
+  }(std::make_integer_sequence<int, row_shape_count>{});
 }
 
 }  // namespace idiolect::detail

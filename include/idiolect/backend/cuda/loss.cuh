@@ -64,13 +64,7 @@ template <class Call>
 [[nodiscard]] IDIOLECT_HD double scale_of(const Call& call, index_t row) {
   if (call.sequence_scales == nullptr) return call.prepared->scale;
   if (call.prepared->status.bad_offsets) return 0;
-  index_t low = 0;  // the last sequence that begins at or before the row
-  index_t high = call.sequences;
-  while (high - low > 1) {
-    const index_t middle = low + (high - low) / 2;
-    (call.offsets[middle] <= row ? low : high) = middle;
-  }
-  return call.sequence_scales[low];
+  return call.sequence_scales[sequence_of(call.offsets, call.sequences, row)];
 }
 
 template <int Shape, class Loss, class T, class Target, class G>
@@ -89,7 +83,7 @@ __global__ void __launch_bounds__(launch_threads<Shape>, launch_blocks<Shape, T>
     if (call.token_loss != nullptr) call.token_loss[i] = r.loss;
   };
   with_group<Shape>(blocks, [&](const auto& group) {
-    if (target == call.ignore || target < 0 || target >= call.cols) {
+    if (!is_valid_target(target, call.cols, call.ignore)) {
       if constexpr (!std::is_same_v<G, void_gradient>) {
         if (!call.accumulate) fill_row(group, gradient.data, n, store<G>(0.0));
       }
@@ -123,7 +117,7 @@ struct loss_workspace {
     sequence_scales =
         by_sequence ? w.take<double>(static_cast<index_t>(o.sequence_offsets.size())) : nullptr;
     rows = w.take<row_report>(rows_);
-    partials = w.take<partial_report>(report_chunks);
+    partials = w.take<partial_report>(row_chunks::most);
     token_loss = none ? w.take<double>(rows_) : nullptr;
   }
 };
@@ -188,17 +182,12 @@ template <class T, class Target>
 void check_device_call(const matrix_view<const T>& logits, std::span<const Target> targets,
                        const loss_options& o) {
   const index_t rows = logits.rows();
-  check_device_rows(logits, targets.size(), o.temperature);
-  require(o.weights.empty() || static_cast<index_t>(o.weights.size()) == rows, "weights", [&] {
-    return std::to_string(o.weights.size()) + " weights for " + std::to_string(rows) + " rows";
-  });
+  check_device_rows(logits, targets.size());
+  check_option_sizes(o, rows);
   require(o.end_tokens.size() <= max_end_tokens, "end_tokens", [&] {
     return "at most " + std::to_string(max_end_tokens) + " on a device, got " +
            std::to_string(o.end_tokens.size());
   });
-  require(
-      o.reduce.how != reduction::kind::sequence_mean || !o.sequence_offsets.empty() || rows == 0,
-      "sequence_offsets", "sequence_mean needs them");
   require(o.reduce.how != reduction::kind::mean_over || o.reduce.tokens > 0, "reduction::mean_over",
           "the number of tokens must be > 0");
 }
@@ -266,9 +255,9 @@ cuda_loss run_loss(const cuda& where, matrix_view<const T> logits, std::span<con
 /// trivially copyable, and its `weight` or `evaluate` marked IDIOLECT_HD. Raises shape_error for
 /// what the host can see, and backend_error for what CUDA says; the rest is in the result.
 template <class T, std::signed_integral Target, class Loss>
-requires(token_loss<Loss> || gate<Loss>) [[nodiscard]] cuda_loss
-    loss(const cuda& where, matrix_view<T> logits, std::span<Target> targets, const Loss& f,
-         const loss_options& options = {}) {
+  requires(token_loss<Loss> || gate<Loss>)
+[[nodiscard]] cuda_loss loss(const cuda& where, matrix_view<T> logits, std::span<Target> targets,
+                             const Loss& f, const loss_options& options = {}) {
   return detail::run_loss(where, matrix_view<const std::remove_const_t<T>>(logits),
                           std::span<const std::remove_const_t<Target>>(targets), as_token_loss(f),
                           matrix_view<detail::void_gradient>{}, options);
@@ -278,9 +267,10 @@ requires(token_loss<Loss> || gate<Loss>) [[nodiscard]] cuda_loss
 /// or added to it. `gradient` may be `logits`. Fastest where both begin at the same place modulo 16
 /// bytes.
 template <class T, std::signed_integral Target, class Loss, class G>
-requires(token_loss<Loss> || gate<Loss>) cuda_loss
-    loss_and_gradient(const cuda& where, matrix_view<T> logits, std::span<Target> targets,
-                      const Loss& f, matrix_view<G> gradient, const loss_options& options = {}) {
+  requires(token_loss<Loss> || gate<Loss>)
+cuda_loss loss_and_gradient(const cuda& where, matrix_view<T> logits, std::span<Target> targets,
+                            const Loss& f, matrix_view<G> gradient,
+                            const loss_options& options = {}) {
   static_assert(!std::is_const_v<G>, "idiolect: the gradient must be writable");
   return detail::run_loss(where, matrix_view<const std::remove_const_t<T>>(logits),
                           std::span<const std::remove_const_t<Target>>(targets), as_token_loss(f),

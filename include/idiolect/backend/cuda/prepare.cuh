@@ -5,7 +5,6 @@
 // The kernel that checks and counts targets, and the checks that the host makes of a device's data.
 
 #include <cstddef>
-#include <string>
 
 #include <cuda_runtime.h>
 
@@ -14,7 +13,7 @@
 #include <idiolect/backend/cuda/row_group.cuh>
 #include <idiolect/core/error.hpp>
 #include <idiolect/core/matrix_view.hpp>
-#include <idiolect/stats/fold.hpp>
+#include <idiolect/core/targets.hpp>
 
 namespace idiolect::detail {
 
@@ -36,13 +35,8 @@ void enqueue_check(cudaStream_t stream, const target_check<Target>& targets) {
 
 /// Raises shape_error for what the host can see of rows and targets in device memory.
 template <class T>
-void check_device_rows(const matrix_view<T>& logits, std::size_t targets, double temperature) {
-  check_temperature(temperature);
-  require(static_cast<index_t>(targets) == logits.rows(), "targets", [&] {
-    return std::to_string(targets) + " targets for " + std::to_string(logits.rows()) +
-           " rows of logits";
-  });
-  require(logits.rows() == 0 || logits.cols() > 0, "logits", "an empty vocabulary");
+void check_device_rows(const matrix_view<T>& logits, std::size_t targets) {
+  check_target_count(logits, targets);
   require(logits.cols() < (index_t{1} << 31), "logits", "more columns than there are token ids");
 }
 

@@ -7,6 +7,7 @@
 
 #include <idiolect/backend/cuda/report.hpp>
 #include <idiolect/backend/cuda/row_group.hpp>
+#include <idiolect/core/targets.hpp>
 #include <idiolect/core/types.hpp>
 #include <idiolect/loss/options.hpp>
 
@@ -33,16 +34,9 @@ struct target_check {
   prepared_targets* prepared;  ///< written
 };
 
-/// Whether a target counts: not ignored, and in the vocabulary.
 template <class Target>
 [[nodiscard]] IDIOLECT_HD bool is_valid_target(const target_check<Target>& c, index_t row) {
-  const auto t = static_cast<index_t>(c.targets[row]);
-  return t != c.ignore && t >= 0 && t < c.cols;
-}
-template <class Target>
-[[nodiscard]] IDIOLECT_HD bool is_bad_target(const target_check<Target>& c, index_t row) {
-  const auto t = static_cast<index_t>(c.targets[row]);
-  return t != c.ignore && (t < 0 || t >= c.cols);
+  return is_valid_target(static_cast<index_t>(c.targets[row]), c.cols, c.ignore);
 }
 
 /// A count, and the smaller of two rows where -1 is none.
@@ -78,8 +72,11 @@ IDIOLECT_HD void prepare_targets(const target_check<Target>& c, const Group& gro
                                  const Team& team, index_t number, index_t teams) {
   target_counts counts;
   for (index_t i = group.rank(); i < c.rows; i += group.size()) {
-    counts.valid += is_valid_target(c, i) ? 1 : 0;
-    if (counts.first_bad < 0 && is_bad_target(c, i)) counts.first_bad = i;
+    if (is_valid_target(c, i)) {
+      ++counts.valid;
+    } else if (counts.first_bad < 0 && static_cast<index_t>(c.targets[i]) != c.ignore) {
+      counts.first_bad = i;
+    }
   }
   counts = group.all_reduce(counts, plus{});
 
@@ -108,17 +105,11 @@ IDIOLECT_HD void prepare_targets(const target_check<Target>& c, const Group& gro
   }
 
   if (group.rank() == 0) {
-    double scale = 1;
-    if (c.reduce.how == reduction::kind::mean) {
-      scale = counts.valid > 0 ? 1 / static_cast<double>(counts.valid) : 0;
-    } else if (c.reduce.how == reduction::kind::mean_over) {
-      scale = counts.valid > 0 ? 1 / c.reduce.tokens : 0;
-    }
     prepared_targets p;
     p.valid = counts.valid;
     p.status.bad_target_row = counts.first_bad;
     p.status.bad_offsets = disorder > 0;
-    p.scale = scale;
+    p.scale = common_scale(c.reduce, counts.valid);
     *c.prepared = p;
   }
 }

@@ -18,9 +18,6 @@
 
 namespace idiolect::detail {
 
-/// Pieces that a report is made of, at most.
-inline constexpr int report_chunks = 128;
-
 /// report_moments' merge, for CUB.
 struct merge_moments {
   [[nodiscard]] __device__ report_moments operator()(const report_moments& a,
@@ -36,7 +33,7 @@ inline constexpr int report_places = 32 + 3;
 
 template <int Threads>
 __global__ void __launch_bounds__(Threads)
-    join_rows(const row_report* rows, index_t count, index_t per_chunk, partial_report* partials) {
+    join_rows(const row_report* rows, row_chunks chunks, partial_report* partials) {
   using reduce = cub::BlockReduce<report_moments, Threads>;
   __shared__ typename reduce::TempStorage storage;
   __shared__ std::uint32_t phi[report_places];
@@ -46,10 +43,10 @@ __global__ void __launch_bounds__(Threads)
   __syncthreads();
 
   // Neighbouring rows to one thread: the order of joining is the order of the rows.
-  const index_t begin = static_cast<index_t>(blockIdx.x) * per_chunk;
-  const index_t end = begin + per_chunk < count ? begin + per_chunk : count;
-  const index_t per_thread = (per_chunk + Threads - 1) / Threads;
-  const index_t first = begin + thread * per_thread;
+  const auto chunk = static_cast<index_t>(blockIdx.x);
+  const index_t end = chunks.end(chunk);
+  const index_t per_thread = (chunks.size() + Threads - 1) / Threads;
+  const index_t first = chunks.begin(chunk) + thread * per_thread;
   const index_t last = first + per_thread < end ? first + per_thread : end;
   report_moments moments;
   const summary_bins phi_bins = empty_phi_summary().bins;
@@ -109,14 +106,14 @@ __global__ void __launch_bounds__(Threads)
 inline void join_reports(cudaStream_t stream, const row_report* rows, index_t count,
                          const prepared_targets* prepared, partial_report* partials,
                          device_loss_report* report) {
-  const index_t per_chunk = (count + report_chunks - 1) / report_chunks;
-  const index_t chunks = count > 0 ? (count + per_chunk - 1) / per_chunk : 0;
-  if (chunks > 0) {
+  const row_chunks chunks{count};
+  if (count > 0) {
     constexpr int threads = 128;
-    enqueue(stream, chunks, threads, 1, join_rows<threads>, rows, count, per_chunk, partials);
+    enqueue(stream, chunks.count(), threads, 1, join_rows<threads>, rows, chunks, partials);
   }
-  enqueue(stream, 1, report_chunks, 1, join_chunks<report_chunks>, partials,
-          static_cast<int>(chunks), prepared, report);
+  constexpr auto threads = static_cast<int>(row_chunks::most);  // one for each
+  enqueue(stream, 1, threads, 1, join_chunks<threads>, partials,
+          static_cast<int>(chunks.count()), prepared, report);
 }
 
 }  // namespace idiolect::detail

@@ -85,6 +85,17 @@ struct prefix_end {
   std::uint64_t at = 0;     ///< weight of those that equal it
 };
 
+/// The smallest id of a logit that is in the row. All threads of the group call it.
+template <row_group Group, class T>
+[[nodiscard]] IDIOLECT_HD token_id first_of_value(const Group& group, const T* row, index_t n,
+                                                  accumulator_t<T> z) {
+  index_t first = n;
+  for (index_t i = group.rank(); i < n && first == n; i += group.size()) {
+    if (load(row[i]) == z) first = i;
+  }
+  return static_cast<token_id>(-group.all_reduce(-first, larger{}));
+}
+
 /// A row of `n` <= 2^31 logits in the accumulation type, with its finite maximum and neither NaN
 /// nor +inf, and the selection from it. All threads of the group, 2048 at most, call the same.
 template <row_group Group, class Value>
@@ -118,11 +129,7 @@ class row_draw {
 
   /// The smallest id of the row's maximum.
   [[nodiscard]] IDIOLECT_HD token_id first_of_maximum() const {
-    index_t first = n_;
-    for (index_t i = group_.rank(); i < n_ && first == n_; i += group_.size()) {
-      if (row_[i] == max_) first = i;
-    }
-    return static_cast<token_id>(-group_.all_reduce(-first, larger{}));
+    return first_of_value(group_, row_, n_, max_);
   }
 
   /// Makes the cuts: temperature > 0.

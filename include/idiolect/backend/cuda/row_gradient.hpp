@@ -4,8 +4,8 @@
 
 // The gradient of a row by a group of threads, from what they hold of it:
 //
-//   dz_i = p_i ((a + c) + b (log p_i + H)) - a [i = y],    p_i = exp((z_i - max) / temperature) /
-//   sum
+//   dz_i = p_i ((a + c) + b (log p_i + H)) - a [i = y]
+//   p_i  = exp((z_i - max) / temperature) / sum
 //
 // times the row's scale and 1 / temperature. Where the row has several tiles, the last is at hand
 // and the others are read once more. In place, every element is read by the thread that overwrites

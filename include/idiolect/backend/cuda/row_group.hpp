@@ -24,9 +24,8 @@ namespace idiolect::detail {
 ///  (2) `g.sync()` waits for all threads; what they wrote to shared or global memory before it is
 ///      seen after it.
 ///  (3) `g.all_reduce(x, op)` gives every thread the same bits: the threads' `x`, a trivially
-///  copyable
-///      value, joined by an associative `op(x, y)` in an order that depends on the
-///      size alone. It synchronises.
+///      copyable value, joined by an associative `op(x, y)` in an order that depends on the size
+///      alone. It synchronises.
 ///  (4) `g.broadcast(f)` gives every thread f(), which one thread calls, or several with the same
 ///      result. It synchronises.
 template <class G>
@@ -78,28 +77,6 @@ IDIOLECT_HD inline std::uint32_t atomic_add(std::uint32_t& word, std::uint32_t x
   return atomicAdd(&word, x);
 #else
   return std::atomic_ref(word).fetch_add(x, std::memory_order_relaxed);
-#endif
-}
-IDIOLECT_HD inline std::uint32_t atomic_min(std::uint32_t& word, std::uint32_t x) {
-#if defined(__CUDA_ARCH__)
-  return atomicMin(&word, x);
-#else
-  std::atomic_ref ref(word);
-  std::uint32_t old = ref.load(std::memory_order_relaxed);
-  while (x < old && !ref.compare_exchange_weak(old, x, std::memory_order_relaxed)) {
-  }
-  return old;
-#endif
-}
-IDIOLECT_HD inline std::uint32_t atomic_max(std::uint32_t& word, std::uint32_t x) {
-#if defined(__CUDA_ARCH__)
-  return atomicMax(&word, x);
-#else
-  std::atomic_ref ref(word);
-  std::uint32_t old = ref.load(std::memory_order_relaxed);
-  while (x > old && !ref.compare_exchange_weak(old, x, std::memory_order_relaxed)) {
-  }
-  return old;
 #endif
 }
 

@@ -21,8 +21,7 @@ template <int N, class F>
 IDIOLECT_HD void unrolled(F&& f) {
   [&]<int... I>(std::integer_sequence<int, I...>) {
     (f(I), ...);
-  }
-  (std::make_integer_sequence<int, N>{});
+  }(std::make_integer_sequence<int, N>{});
 }
 
 /// 16 bytes of T, kept in words so that they stay in registers.

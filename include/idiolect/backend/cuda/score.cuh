@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(launch_threads<Shape>, launch_blocks<Shape, T>
   const index_t i = row_of_thread<Shape>(blocks);
   if (i >= call.rows) return;
   const auto target = static_cast<index_t>(call.targets[i]);
-  const bool wanted = target != call.ignore && target >= 0 && target < call.cols;
+  const bool wanted = is_valid_target(target, call.cols, call.ignore);
   const auto report = [&](const token_score& s) { call.scores[i] = s; };
   with_group<Shape>(blocks, [&](const auto& group) {
     if (wanted) {
@@ -116,7 +116,8 @@ template <class T, std::signed_integral Target>
   using id = std::remove_const_t<Target>;
   require(!options.sampler, "score_options::sampler",
           "scores centred by a sampler are computed on the CPU, not on a device");
-  detail::check_device_rows(logits, targets.size(), options.temperature);
+  detail::check_temperature(options.temperature);
+  detail::check_device_rows(logits, targets.size());
   detail::workspace_layout layout(where.workspace);
   const detail::score_workspace memory(layout, logits.rows());
   layout.check("score_workspace_bytes");

@@ -12,8 +12,8 @@
 //   m.block()                   of its cluster
 //   m.shuffle_xor(word, mask)   the word of the lane whose number differs by `mask`
 //   m.sync_warp(), m.sync_block(), m.sync_cluster()
-//   m.arrive(), m.await()       sync_cluster in two parts; what is written between is not waited
-//   for m.in_block(p, block)        where block `block` of the cluster has what p points to here
+//   m.arrive(), m.await()       sync_cluster in two parts; writes between them are not waited for
+//   m.in_block(p, block)        where block `block` of the cluster has what p points to here
 
 #include <cstdint>
 #include <type_traits>

@@ -65,20 +65,6 @@ struct row_source {
   }
 };
 
-/// The rows of a call in at most 128 chunks, which are merged in order on the host.
-struct row_chunks {
-  index_t rows = 0;
-
-  [[nodiscard]] IDIOLECT_HD index_t size() const { return (rows + 127) / 128; }
-  [[nodiscard]] IDIOLECT_HD index_t count() const {
-    return rows > 0 ? (rows + size() - 1) / size() : 0;
-  }
-  [[nodiscard]] IDIOLECT_HD index_t begin(index_t k) const { return k * size(); }
-  [[nodiscard]] IDIOLECT_HD index_t end(index_t k) const {
-    return rows - begin(k) < size() ? rows : begin(k) + size();
-  }
-};
-
 /// What the host must know of the targets before any work.
 struct target_count {
   index_t valid = 0;
@@ -165,16 +151,8 @@ struct row_scale {
 
   [[nodiscard]] IDIOLECT_HD double operator()(index_t row) const {
     if (valid == nullptr) return common;
-    index_t low = 0, high = sequences;  // the last sequence that begins at the row or before
-    while (high - low > 1) {
-      const index_t middle = low + (high - low) / 2;
-      if (offsets[middle] <= row) {
-        low = middle;
-      } else {
-        high = middle;
-      }
-    }
-    return 1 / static_cast<double>(valid[low]) / static_cast<double>(counted);
+    const index_t k = sequence_of(offsets, sequences, row);
+    return 1 / static_cast<double>(valid[k]) / static_cast<double>(counted);
   }
 };
 template <class Target>

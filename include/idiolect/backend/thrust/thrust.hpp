@@ -272,9 +272,10 @@ template <class Policy, matrix_like Logits, target_range Targets>
 /// where the system is CUDA's, and must not throw where it has several threads. O(N V); temporary
 /// memory for N * 32 * ceil(V / 8192) states of 24 to 40 bytes and a few numbers a row.
 template <class Policy, matrix_like Logits, target_range Targets, class Loss>
-requires(token_loss<Loss> || gate<Loss>) [[nodiscard]] loss_report
-    loss(const thrust_system<Policy>& system, const Logits& logits, const Targets& targets,
-         const Loss& f, const loss_options& options = {}) {
+  requires(token_loss<Loss> || gate<Loss>)
+[[nodiscard]] loss_report loss(const thrust_system<Policy>& system, const Logits& logits,
+                               const Targets& targets, const Loss& f,
+                               const loss_options& options = {}) {
   const matrix_view<const matrix_scalar_t<const Logits&>> z = view(logits);
   detail::validate_options(f);
   detail::check_options(options, z.rows());
@@ -284,10 +285,10 @@ requires(token_loss<Loss> || gate<Loss>) [[nodiscard]] loss_report
 
 /// The same, and its gradient written to `gradient`, or added to it; it may be `logits`.
 template <class Policy, matrix_like Logits, target_range Targets, class Loss, matrix_like Gradient>
-requires(token_loss<Loss> || gate<Loss>) loss_report
-    loss_and_gradient(const thrust_system<Policy>& system, const Logits& logits,
-                      const Targets& targets, const Loss& f, Gradient&& gradient,
-                      const loss_options& options = {}) {
+  requires(token_loss<Loss> || gate<Loss>)
+loss_report loss_and_gradient(const thrust_system<Policy>& system, const Logits& logits,
+                              const Targets& targets, const Loss& f, Gradient&& gradient,
+                              const loss_options& options = {}) {
   const matrix_view<const matrix_scalar_t<const Logits&>> z = view(logits);
   const auto dz = view(gradient);
   static_assert(!std::is_const_v<typename decltype(dz)::element_type>,
