@@ -20,6 +20,7 @@ declare -A package_of=(
   [nlohmann_json]=nlohmann-json3-dev [CLI11]=libcli11-dev
   [Thrust]=libthrust-dev
   [clang++]=clang [clang-rt]=libclang-rt-dev [doxygen]=doxygen
+  [venv]=python3-venv [ccache]=ccache
   [oneDNN]=libdnnl-dev [LibTorch]=libtorch-dev [gnuplot]=gnuplot-nox
 )
 
@@ -58,7 +59,8 @@ has_piece() {
       command -v clang++ >/dev/null ;;
     cmake) has_cmake ;;
     ninja) command -v ninja >/dev/null ;;
-    clang++ | doxygen | gnuplot) command -v "$1" >/dev/null ;;
+    venv) python3 -c 'import venv, ensurepip' 2>/dev/null ;;
+    clang++ | doxygen | gnuplot | ccache) command -v "$1" >/dev/null ;;
     # Found by their headers, as in bench/peers: their CMake packages ask for more than is needed.
     oneDNN) echo '#include <oneapi/dnnl/dnnl.hpp>' | "${CXX:-c++}" -E -x c++ -o /dev/null - 2>/dev/null ;;
     LibTorch) echo '#include <ATen/ATen.h>' | "${CXX:-c++}" -E -x c++ -std=c++20 -o /dev/null - 2>/dev/null ;;

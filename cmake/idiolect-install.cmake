@@ -8,7 +8,7 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-set(idiolect_components cuda thrust)
+set(idiolect_components cuda thrust torch llama_cpp)
 set(idiolect_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/idiolect")
 
 install(TARGETS idiolect EXPORT idiolect-targets FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
@@ -18,6 +18,11 @@ install(TARGETS idiolect_cuda EXPORT idiolect-cuda-targets FILE_SET HEADERS DEST
 install(EXPORT idiolect-cuda-targets NAMESPACE idiolect:: DESTINATION "${idiolect_package_dir}")
 install(TARGETS idiolect_thrust EXPORT idiolect-thrust-targets FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(EXPORT idiolect-thrust-targets NAMESPACE idiolect:: DESTINATION "${idiolect_package_dir}")
+install(TARGETS idiolect_torch EXPORT idiolect-torch-targets FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(EXPORT idiolect-torch-targets NAMESPACE idiolect:: DESTINATION "${idiolect_package_dir}")
+install(TARGETS idiolect_llama_cpp EXPORT idiolect-llama_cpp-targets
+        FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(EXPORT idiolect-llama_cpp-targets NAMESPACE idiolect:: DESTINATION "${idiolect_package_dir}")
 
 configure_package_config_file(
   "${CMAKE_CURRENT_LIST_DIR}/idiolect-config.cmake.in" "${PROJECT_BINARY_DIR}/idiolect-config.cmake"
