@@ -70,7 +70,7 @@ build="$root/build/measure"
 flags="-O3 -march=native"
 configure "$build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS_RELEASE="-O3 -DNDEBUG" \
   -DIDIOLECT_NATIVE=ON -DIDIOLECT_BUILD_TESTS=OFF -DIDIOLECT_BUILD_EXAMPLES=OFF \
-  -DIDIOLECT_BUILD_BENCH=ON -DIDIOLECT_BUILD_DOCS=OFF -DIDIOLECT_TORCH="$torch"
+  -DIDIOLECT_BUILD_BENCH=ON -DIDIOLECT_BUILD_DOCS=OFF -DIDIOLECT_BENCH_TORCH="$torch"
 programs=(bench_backend bench_hinted)
 while IFS= read -r program; do
   programs+=("$program")

@@ -56,8 +56,9 @@ elseif(CASE STREQUAL "find_package")
   configure_build_run(find_package "-DCMAKE_PREFIX_PATH=${prefix}" "-DREQUEST=${VERSION}")
 
 elseif(CASE STREQUAL "optional_component")
-  configure_command(find_package "-DCMAKE_PREFIX_PATH=${prefix}" "-DREQUEST=OPTIONAL_COMPONENTS no_such_component cuda thrust"
-                    -DCMAKE_DISABLE_FIND_PACKAGE_CUDAToolkit=ON -DCMAKE_DISABLE_FIND_PACKAGE_Thrust=ON)
+  configure_command(find_package "-DCMAKE_PREFIX_PATH=${prefix}" "-DREQUEST=OPTIONAL_COMPONENTS no_such_component cuda thrust torch llama_cpp"
+                    -DCMAKE_DISABLE_FIND_PACKAGE_CUDAToolkit=ON -DCMAKE_DISABLE_FIND_PACKAGE_Thrust=ON
+                    -DCMAKE_DISABLE_FIND_PACKAGE_Torch=ON -DCMAKE_DISABLE_FIND_PACKAGE_llama=ON)
   run(${command})
 
 elseif(CASE STREQUAL "cuda")
@@ -69,7 +70,22 @@ elseif(CASE STREQUAL "cuda")
 elseif(CASE STREQUAL "thrust")
   configure_build_run(thrust "-DCMAKE_PREFIX_PATH=${prefix}" "-DThrust_DIR=${THRUST_DIR}")
 
-elseif(CASE MATCHES "^(unknown_component|other_version|no_toolkit|no_thrust)$")
+elseif(CASE STREQUAL "torch")
+  # Debian's LibTorch 1.13 is no C++20 to Clang.
+  if(NOT TORCH_DIR OR COMPILER MATCHES "clang")
+    message("SKIPPED: no LibTorch of the system's, or none that this compiler takes (Debian: libtorch-dev, GCC)")
+    return()
+  endif()
+  configure_build_run(torch "-DCMAKE_PREFIX_PATH=${prefix}" "-DTorch_DIR=${TORCH_DIR}")
+
+elseif(CASE STREQUAL "llama_cpp")
+  if(NOT LLAMA_DIR)
+    message("SKIPPED: no llama.cpp was found")
+    return()
+  endif()
+  configure_build_run(llama_cpp "-DCMAKE_PREFIX_PATH=${prefix}" "-Dllama_DIR=${LLAMA_DIR}")
+
+elseif(CASE MATCHES "^(unknown_component|other_version|no_toolkit|no_thrust|no_torch|no_llama_cpp)$")
   if(CASE STREQUAL "unknown_component")
     set(request "COMPONENTS no_such_component")
     set(expected "has no component[ \n]+`no_such_component`.*[Ii]ts[ \n]+components:")
@@ -79,12 +95,19 @@ elseif(CASE MATCHES "^(unknown_component|other_version|no_toolkit|no_thrust)$")
   elseif(CASE STREQUAL "no_thrust")
     set(request "COMPONENTS thrust")
     set(expected "`thrust`[ \n]+needs[ \n]+Thrust")
+  elseif(CASE STREQUAL "no_torch")
+    set(request "COMPONENTS torch")
+    set(expected "`torch`[ \n]+needs[ \n]+LibTorch")
+  elseif(CASE STREQUAL "no_llama_cpp")
+    set(request "COMPONENTS llama_cpp")
+    set(expected "`llama_cpp`[ \n]+needs[ \n]+llama.cpp")
   else()
     set(request "99.0")
     set(expected "compatible with[ \n]+requested[ \n]+version[ \n]+\"99.0\"")
   endif()
   configure_command(find_package "-DCMAKE_PREFIX_PATH=${prefix}" "-DREQUEST=${request}"
-                    -DCMAKE_DISABLE_FIND_PACKAGE_CUDAToolkit=ON -DCMAKE_DISABLE_FIND_PACKAGE_Thrust=ON)
+                    -DCMAKE_DISABLE_FIND_PACKAGE_CUDAToolkit=ON -DCMAKE_DISABLE_FIND_PACKAGE_Thrust=ON
+                    -DCMAKE_DISABLE_FIND_PACKAGE_Torch=ON -DCMAKE_DISABLE_FIND_PACKAGE_llama=ON)
   execute_process(COMMAND ${command} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
   if(status EQUAL 0 OR NOT output MATCHES "${expected}")
     message("${output}")
