@@ -75,6 +75,11 @@ class tokenizer {
   void encode(std::string_view text, std::vector<idiolect::token_id>& out,
               const encode_options& options) const;
 
+  /// The same within a text: nothing in front of it.
+  void encode_text(std::string_view text, std::vector<idiolect::token_id>& out) const {
+    encode(text, out, {.begin = false, .dummy_space = false});
+  }
+
   /// Appends the bytes of t: nothing for begin, nor for end in a vocabulary with byte pieces.
   /// (Where the pieces are characters, end is one of them.) Raises target_error for no such token.
   void append_piece(idiolect::token_id t, std::string& bytes) const;
@@ -335,6 +340,6 @@ inline void write_tokenizer(const tokenizer& t, const std::filesystem::path& pat
   out.commit();
 }
 
-static_assert(idiolect::tokenizer<tokenizer>);
+static_assert(idiolect::continuing_tokenizer<tokenizer>);
 
 }  // namespace tiny_llama

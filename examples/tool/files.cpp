@@ -68,17 +68,29 @@ std::string read_file(const std::string& path, const std::string& what) {
   return bytes;
 }
 
-void require_distinct(const std::vector<std::pair<std::string, std::string>>& outputs,
-                      const std::vector<std::pair<std::string, std::string>>& inputs) {
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    auto others = inputs;
-    others.insert(others.end(), outputs.begin(), outputs.begin() + static_cast<std::ptrdiff_t>(i));
-    for (const auto& [option, path] : others) {
-      require_usage(!same_file(outputs[i].second, path),
-                    outputs[i].first + " would replace the file of " + option + ", " +
-                        outputs[i].second + ": choose another name");
-    }
+void file_plan::check(const std::string& option, const std::string& path) const {
+  for (const named_file& other : taken_) {
+    require_usage(!same_file(path, other.path), option + " would replace the file of " +
+                                                    other.option + ", " + path +
+                                                    ": choose another name");
   }
+}
+
+void file_plan::take(const std::string& option, const std::string& path) {
+  check(option, path);
+  taken_.push_back({option, path});
+}
+
+output_file file_plan::output(const std::string& option, const std::string& path) {
+  take(option, path);
+  return output_file(path);
+}
+
+fs::path file_plan::claim(const std::string& option, const std::string& path) {
+  take(option, path);
+  const fs::path target = replaceable(path);
+  check_writable(target);
+  return target;
 }
 
 fs::path replaceable(const std::string& path) {

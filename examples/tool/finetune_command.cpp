@@ -97,22 +97,23 @@ std::string figures_table(const std::vector<measured>& all) {
 }
 
 void run(finetune_options o) {
-  const reading read_as = o.input.parse();
+  const reading read_as = o.input.parse(o.model);
   o.how.cosine = o.schedule == "cosine";
   o.how.sequence_mean = o.reduction == "sequence";
   const executor workers = make_executor(o.model);
-  const auto checkpoint = replaceable(o.out);
-  check_writable(checkpoint);
-  require_distinct({{"--out", o.out}, {"--json", o.json}},
-                   {{"--in", o.in}, {"--eval", o.eval}, {"--retain", o.retain}});
-  output_file json_file(o.json);
+  auto files = files_of(o.model);
+  files.insert(files.end(), {{"--in", o.in}, {"--eval", o.eval}, {"--retain", o.retain}});
+  file_plan plan(std::move(files));
+  const auto checkpoint = plan.claim("--out", o.out);
+  output_file json_file = plan.output("--json", o.json);
 
   const loaded_model m = load(o.model);
-  validate(o.how, m.weights.shape(), m.end);
+  const llama2c_model& trained = m.trainable("finetune");
+  validate(o.how, trained.weights.shape(), m.end);
   const auto read = [&](const std::string& path) {
     std::vector<sequence> texts;
     for (const record& r : read_records(path, read_as)) {
-      texts.push_back(encode(m.tokenizer, r, m.how_to_encode(!o.no_end)));
+      texts.push_back(encode(m, r, !o.no_end));
     }
     return texts;
   };
@@ -123,9 +124,9 @@ void run(finetune_options o) {
   if (!o.retain.empty()) all.push_back({"retain", "retained text", o.retain, read(o.retain)});
 
   for (measured& t : all) {
-    t.before = evaluate(m.weights, m, t.texts, o.how.overlap, workers, "before: " + t.path);
+    t.before = evaluate(trained.weights, m, t.texts, o.how.overlap, workers, "before: " + t.path);
   }
-  auto weights = m.weights;
+  auto weights = trained.weights;
   const auto begin = std::chrono::steady_clock::now();
   const auto steps = train(weights, texts, m.end, o.how, workers, "training");
   const double seconds =

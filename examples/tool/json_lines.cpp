@@ -3,6 +3,8 @@
 
 #include "tool/json_lines.hpp"
 
+#include <algorithm>
+
 #include "tool/errors.hpp"
 #include "tool/text.hpp"
 
@@ -11,6 +13,33 @@ namespace tool {
 using nlohmann::json;
 
 namespace {
+
+/// What takes a value apart calls itself for each level.
+constexpr int most_levels = 200;
+
+/// Brackets inside each other, at most, outside strings. O(n).
+int depth(std::string_view line) {
+  int now = 0;
+  int most = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    const char c = line[i];
+    if (quoted) {
+      if (c == '\\') {
+        ++i;
+      } else {
+        quoted = c != '"';
+      }
+    } else if (c == '"') {
+      quoted = true;
+    } else if (c == '[' || c == '{') {
+      most = std::max(most, ++now);
+    } else if (c == ']' || c == '}') {
+      --now;
+    }
+  }
+  return most;
+}
 
 /// What is wrong with a line of JSON, without the parser's own prefix.
 std::string parser_message(const std::exception& e) {
@@ -27,6 +56,10 @@ std::string place(const std::string& path, std::size_t line) {
 
 json parse_object(std::string_view line, const std::string& where, const std::string& example,
                   const std::string& advice) {
+  if (depth(line) > most_levels) {
+    fail(where, "expected a JSON object such as " + example + ", found one with more than " +
+                    std::to_string(most_levels) + " brackets inside each other");
+  }
   json object;
   try {
     object = json::parse(line);

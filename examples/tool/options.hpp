@@ -60,15 +60,17 @@ inline void add_model_options(CLI::App& app, model_choice& choice) {
   const std::string standard = folder.empty() ? " (this build has no default model)"
                                               : " (default: the one in " + folder + ")";
   const std::string group = "Model";
-  app.add_option("--model", choice.model, "llama2.c checkpoint" + standard)
+  app.add_option("--model", choice.model, "llama2.c checkpoint, or a GGUF" + standard)
       ->type_name("FILE")
       ->group(group);
-  app.add_option("--tokenizer", choice.tokenizer, "its llama2.c vocabulary, given with --model")
+  app.add_option("--tokenizer", choice.tokenizer,
+                 "vocabulary of a llama2.c checkpoint, given with --model")
       ->type_name("FILE")
       ->group(group);
-  add_optional(app, "--end-token", choice.end,
-               "id of the token that closes a text (default: 1 where the vocabulary has byte "
-               "pieces, as in llama2.c, else 2)")
+  add_optional(
+      app, "--end-token", choice.end,
+      "id of the token that closes a text (default: a GGUF's own; for llama2.c 1 where the "
+      "vocabulary has byte pieces, else 2)")
       ->type_name("ID")
       ->group(group);
   app.add_option_function<std::string>(
@@ -84,6 +86,36 @@ inline void add_model_options(CLI::App& app, model_choice& choice) {
       ->group(group);
 }
 
+/// Tokens of a text that a GGUF is given at once to score it: fewer than the 64 from which on
+/// llama.cpp computes in another way than it does while it writes.
+inline constexpr index_t usual_gguf_chunk = 32;
+
+/// For commands that only ask a model, and train none.
+inline void add_chat_options(CLI::App& app, model_choice& choice) {
+  std::string group = "Conversation";
+  app.add_flag("--chat", choice.chat,
+               "prompts are the user's turn in the GGUF's own chat template, and the assistant "
+               "answers")
+      ->group(group);
+  add_optional(app, "--system", choice.system, "what the system's turn says (default: none)")
+      ->type_name("TEXT")
+      ->group(group);
+  group = "GGUF model";
+  add_optional(app, "--context", choice.context,
+               "tokens of a text in the model, prompt included (default: 2048, or what the model "
+               "was trained with)")
+      ->type_name("N")
+      ->group(group);
+  add_optional(app, "--batch", choice.batch, "tokens in a call, at most (default 512)")
+      ->type_name("N")
+      ->group(group);
+  add_optional(app, "--gpu-layers", choice.gpu_layers,
+               "layers on a GPU, where llama.cpp was built for one (default: its own)")
+      ->type_name("N")
+      ->group(group);
+  app.add_flag("--verbose", choice.verbose, "show llama.cpp's log")->group(group);
+}
+
 /// How files are read, as typed.
 struct reading_choice {
   std::string format = "auto";
@@ -92,7 +124,8 @@ struct reading_choice {
   bool keep_space = false;
   bool whole = false;
 
-  [[nodiscard]] reading parse() const {
+  /// Raises usage_error. A chat has its own way to keep prompt and completion apart.
+  [[nodiscard]] reading parse(const model_choice& model) const {
     reading how;
     how.kind = format == "text"    ? reading::format::text
                : format == "jsonl" ? reading::format::jsonl
@@ -102,6 +135,9 @@ struct reading_choice {
                   "--split: expected `blank` or the text between two parts, found nothing");
     how.strip = !keep_space;
     if (join) how.join = unescape(*join);
+    require_usage(!model.chat || !whole,
+                  "--whole and --chat exclude each other: a chat has a question and an answer");
+    if (model.chat && !join) how.join = "";
     how.whole = whole;
     return how;
   }

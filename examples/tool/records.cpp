@@ -26,6 +26,11 @@ struct numbered_line {
   std::string where;
 };
 
+/// Without the mark (U+FEFF) that some editors put in front of UTF-8: it is none of the text.
+std::string_view without_mark(std::string_view bytes) {
+  return bytes.starts_with("\xEF\xBB\xBF") ? bytes.substr(3) : bytes;
+}
+
 json object_on(const numbered_line& line) {
   return parse_object(line.text, line.where, R"({"text": "..."})",
                       " (plain text is read with --format text)");
@@ -180,7 +185,8 @@ bool is_jsonl(const std::string& path, const reading& how) {
 }
 
 std::vector<record> read_records(const std::string& path, const reading& how) {
-  const std::string content = read_file(path, "a text or JSON Lines");
+  const std::string bytes = read_file(path, "a text or JSON Lines");
+  const std::string_view content = without_mark(bytes);
   std::vector<record> records;
   if (is_jsonl(path, how)) {
     records = parse_lines(content, path, how, parse_record);
@@ -200,7 +206,8 @@ std::vector<record> read_records(const std::string& path, const reading& how) {
 }
 
 std::vector<record> read_prompts(const std::string& path, const reading& how) {
-  const std::string content = read_file(path, "prompts");
+  const std::string bytes = read_file(path, "prompts");
+  const std::string_view content = without_mark(bytes);
   std::vector<record> records;
   if (is_jsonl(path, how)) {
     records = parse_lines(content, path, how, parse_prompt);

@@ -32,7 +32,7 @@ struct record {
   std::string prompt;            ///< given: neither scored nor trained
   std::string text;              ///< scored or trained
   std::vector<token_id> tokens;  ///< if there are any, they stand for both
-  index_t prompt_tokens = 1;       ///< of `tokens`
+  index_t prompt_tokens = 1;     ///< of `tokens`
   double weight = 1;
 };
 

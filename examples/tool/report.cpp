@@ -102,18 +102,18 @@ json to_json(const idiolect::sampler_options& s) {
 }
 
 json heading(const std::string& command, const loaded_model& m) {
-  const auto& shape = m.weights.shape();
+  json model = {{"path", m.path}};
+  if (!m.tokenizer_path.empty()) model["tokenizer"] = m.tokenizer_path;
+  model["parameters"] = m.parameters;
+  model["vocab_size"] = m.vocab_size;
+  model["context_size"] = m.context_size;
+  if (m.chat) model["chat"] = {{"system", m.system}};
   return {{"tool", "idiolect"},
           {"version", std::to_string(IDIOLECT_VERSION_MAJOR) + "." +
                           std::to_string(IDIOLECT_VERSION_MINOR) + "." +
                           std::to_string(IDIOLECT_VERSION_PATCH)},
           {"command", command},
-          {"model",
-           {{"path", m.path},
-            {"tokenizer", m.tokenizer_path},
-            {"parameters", m.weights.size()},
-            {"vocab_size", shape.vocab_size},
-            {"context_size", shape.context_size}}}};
+          {"model", std::move(model)}};
 }
 
 json to_json(const scored_text& t) {
@@ -131,7 +131,7 @@ json to_json(const scored_text& t) {
   return out;
 }
 
-std::string token_lines(const scored_text& t, const tiny_llama::tokenizer& tokenizer) {
+std::string token_lines(const scored_text& t, const loaded_model& m) {
   std::string lines;
   for (std::size_t i = 0; i < t.sequences.size(); ++i) {
     const sequence& s = t.sequences[i];
@@ -141,7 +141,7 @@ std::string token_lines(const scored_text& t, const tiny_llama::tokenizer& token
       const json line = {{"sequence", i},
                          {"position", position},
                          {"token", s.tokens[position]},
-                         {"piece", spelling(tokenizer, s.tokens[position])},
+                         {"piece", spelling(m, s.tokens[position])},
                          {"log_prob", score.log_prob},
                          {"entropy", score.entropy},
                          {"phi", score.phi},
@@ -157,10 +157,9 @@ std::string dump(const json& j, int indent) {
 }
 
 std::string describe(const loaded_model& m) {
-  const auto& shape = m.weights.shape();
   return std::filesystem::path(m.path).filename().string() + ", " +
-         counted(m.weights.size(), "parameter") + ", " + counted(shape.vocab_size, "piece") +
-         ", context " + std::to_string(shape.context_size);
+         counted(m.parameters, "parameter") + ", " + counted(m.vocab_size, "piece") + ", context " +
+         std::to_string(m.context_size) + (m.chat ? ", as a chat" : "");
 }
 
 std::string totals_table(std::span<const scored_text* const> texts) {

@@ -41,12 +41,12 @@ struct scored_text {
 [[nodiscard]] nlohmann::ordered_json to_json(const scored_text& t);
 
 /// One object a line for each scored token.
-[[nodiscard]] std::string token_lines(const scored_text& t, const tiny_llama::tokenizer& tokenizer);
+[[nodiscard]] std::string token_lines(const scored_text& t, const loaded_model& m);
 
 /// JSON as text, whatever bytes its strings have.
 [[nodiscard]] std::string dump(const nlohmann::ordered_json& j, int indent = -1);
 
-/// "stories260K.bin, 260032 parameters, 512 pieces, context 512".
+/// "stories260K.bin, 260032 parameters, 512 pieces, context 512", and whether it is a chat.
 [[nodiscard]] std::string describe(const loaded_model& m);
 
 /// The totals side by side.

@@ -57,8 +57,7 @@ struct remaining {
 void rewrite_rest(const rewrite_command_options& o, const loaded_model& m, const source_file& file,
                   const any_verifier& verify, journal& lines, rewrite_totals& totals) {
   const executor workers = make_executor(o.model);
-  language_model model = m.open(workers);
-  language_model scorer(model.shared_weights(), {}, workers);
+  language_model model = m.open(workers, demand_of(o, file));
   const idiolect::hinted_policy policy(idiolect::cpu{}, m.tokenizer, schedule_of(o),
                                        policy_of(o, m));
 
@@ -72,24 +71,43 @@ void rewrite_rest(const rewrite_command_options& o, const loaded_model& m, const
   how.first_record = lines.found().size();
   how.accept_cut = o.accept_cut;
   if (o.verifier->starts_with("command:")) how.verified_at_once = o.verifier_parallel.value_or(4);
-  how.decoder.parallel = o.parallel;
+  how.decoder.parallel = *o.parallel;
   how.decoder.defer_student = o.defer_student;
   if (o.max_lag) how.decoder.max_lag = *o.max_lag;
   how.decoder.cancelled = [] { return detail::caught_signal != 0; };
-  how.reference_score = idiolect::reference_scorer(idiolect::cpu{}, scorer);
+  idiolect::text_score_options scoring;
+  if (m.llama2c == nullptr) scoring.chunk = usual_gguf_chunk;
+  how.reference_score = idiolect::reference_scorer(idiolect::cpu{}, model, scoring);
 
-  progress line("rewriting " + o.in, static_cast<std::int64_t>(file.records.size()), "records");
-  line.advance(static_cast<std::int64_t>(lines.found().size()));
-  const auto report = idiolect::rewrite(
-      model, policy, remaining{&file, lines.found().size()},
-      [](const source_record* r) { return r->prompt; }, verify,
-      [&](idiolect::rewritten<const source_record*>&& r) {
-        const std::string text = rewritten_line(r, o.trace);
-        lines.append(text);
-        totals.add(text, lines.path());
-        line.advance(1, percent(static_cast<double>(r.accepted())));
-      },
-      how, workers);
+  progress line("rewriting " + o.in, static_cast<std::int64_t>(file.records.size()), "records",
+                static_cast<std::int64_t>(lines.found().size()));
+  if (line.visible()) {
+    how.decoder.on_token = [&line](const idiolect::hinted_state&) {
+      line.wrote(1);
+      return true;
+    };
+  }
+  index_t accepted = 0;
+  const auto rewrite = [&] {
+    return idiolect::rewrite(
+        model, policy, remaining{&file, lines.found().size()},
+        [](const source_record* r) { return r->prompt; }, verify,
+        [&](idiolect::rewritten<const source_record*>&& r) {
+          const std::string text = rewritten_line(r, o.trace);
+          lines.append(text);
+          totals.add(text, lines.path());
+          accepted += r.accepted();
+          line.advance(1, std::to_string(accepted) + " accepted");
+        },
+        how, workers);
+  };
+  idiolect::rewrite_report report;
+  try {
+    report = rewrite();
+  } catch (const idiolect::error&) {
+    check_interrupt();  // a call of the model that a signal ended is no error of the model
+    throw;
+  }
   check_interrupt();
   if (report.stop != idiolect::stop_reason::none) {
     throw input_error("the model could not go on (" + std::string(name(report.stop)) + ")");
@@ -100,15 +118,20 @@ void run(rewrite_command_options o) {
   require_range("--tries", static_cast<double>(o.tries), 0, 32767);
   require_range("--rollouts", static_cast<double>(o.rollouts), 0, 32767);
   require_usage(o.tries + o.rollouts > 0, "--tries 0 --rollouts 0 leaves nothing to do");
-  require_range("--parallel", static_cast<double>(o.parallel), 1, 512);
+  require_range("--parallel", static_cast<double>(o.parallel.value_or(1)), 1, 512);
   require_range("--show", static_cast<double>(o.show), 0, 1e9);
   require_usage(o.check || !o.out.empty(), "--out is required: where shall the result go?");
   require_usage(
       o.out != "-" && o.rejected != "-",
       "--out and --rejected: expected files; a run that is interrupted goes on from them");
-  require_distinct(
-      {{"--out", o.out}, {"--rejected", o.rejected}, {"--json", o.json}},
-      {{"--in", o.in}, {"--model", o.model.model}, {"--tokenizer", o.model.tokenizer}});
+  auto files = files_of(o.model);
+  files.push_back({"--in", o.in});
+  file_plan plan(std::move(files));
+  output_file out = plan.output("--out", o.out);
+  output_file rejected = plan.output("--rejected", o.rejected);
+  output_file json_file = plan.output("--json", o.json);
+  const std::string unfinished = out.path() + ".unfinished";
+  if (out.wanted()) plan.check("what is unfinished of --out", unfinished);
   const loaded_model m = load(o.model);
   complete(o, m);
   const prompting prompts = prompting_of(o);
@@ -123,11 +146,8 @@ void run(rewrite_command_options o) {
               << counted(static_cast<long long>(file.bad.size()), "bad record") << " skipped\n";
     return;
   }
-  output_file out(o.out);
-  output_file rejected(o.rejected);
-  output_file json_file(o.json);
 
-  journal lines(out.path() + ".unfinished", header_of(o, m, file.fingerprint), o.restart);
+  journal lines(unfinished, header_of(o, m, file.fingerprint), o.restart);
   rewrite_totals totals;
   if (lines.found().size() > file.records.size()) {
     fail(lines.path(),
@@ -159,7 +179,7 @@ void run(rewrite_command_options o) {
   for (const auto& line : lines.records()) {
     (is_accepted(line) ? out : rejected).add(line + "\n");
     if (left_to_show == 0 || !is_accepted(line)) continue;
-    const std::string example = shown(line, m.tokenizer);
+    const std::string example = shown(line, m);
     if (!example.empty()) {
       examples += example + "\n";
       --left_to_show;
@@ -198,7 +218,8 @@ command add_rewrite(CLI::App& tool) {
       "(OUT.unfinished) "
       "and ends with the\nsame bytes. --parallel, --threads, --defer-student and "
       "--verifier-parallel "
-      "change nothing but the time.\n\n"
+      "change nothing but the time.\n(Of a GGUF: the same up to llama.cpp's rounding, which "
+      "depends on what is computed together.)\n\n"
       "  hinted decoding      idiolect rewrite --in qa.jsonl --out own.jsonl\n"
       "  CoT completion       ... --hint answer\n"
       "  self-distillation    ... --beta 0 --rollouts 0 --tries 1\n"
@@ -221,6 +242,7 @@ command add_rewrite(CLI::App& tool) {
       ->type_name("N");
   app.add_flag("--trace", o->trace, "write log-probabilities and phi of each token too");
   add_model_options(app, o->model);
+  add_chat_options(app, o->model);
 
   std::string group = "Prompts";
   add_optional(app, "--prompt-template", o->prompt_template,
@@ -315,7 +337,8 @@ command add_rewrite(CLI::App& tool) {
   app.add_option("--repeat-length", o->repeat_length, "tokens of such a run (default 30)")
       ->type_name("N")
       ->group(group);
-  app.add_option("--parallel", o->parallel, "records in the model at once (default 32)")
+  add_optional(app, "--parallel", o->parallel,
+               "records in the model at once (default 32, for a GGUF 16)")
       ->group(group);
   app.add_flag("--defer-student", o->defer_student,
                "leave the student out while the teacher leads alone (lambda 0) and let it catch up "

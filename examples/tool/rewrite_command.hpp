@@ -31,7 +31,7 @@ struct rewrite_command_options {
   std::string on_bad_record = "fail";
   index_t show = 0;
   bool trace = false;
-  index_t parallel = 32;
+  std::optional<index_t> parallel;
   bool defer_student = false;
   std::optional<index_t> max_lag;
 
@@ -88,6 +88,9 @@ void complete(rewrite_command_options& o, const loaded_model& m);
 [[nodiscard]] idiolect::hinted_options policy_of(const rewrite_command_options& o,
                                                  const loaded_model& m);
 [[nodiscard]] any_verifier verifier_of(const rewrite_command_options& o);
+
+/// What the decoding of these records asks of a model.
+[[nodiscard]] demand demand_of(const rewrite_command_options& o, const source_file& file);
 
 /// All that the result depends on, as one line of JSON: the first of the unfinished file.
 [[nodiscard]] std::string header_of(const rewrite_command_options& o, const loaded_model& m,

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <string_view>
 #include <utility>
 
 #include "tool/errors.hpp"
@@ -28,6 +29,9 @@ std::string shortened(const json& value) {
   if (text.size() > 60) text = text.substr(0, 57) + "...";
   return printable(text);
 }
+
+/// What a header begins with.
+constexpr const char* own = "{\"idiolect\":\"rewrite\"";
 
 /// What differs between two headers, for a person.
 std::string difference(const std::string& before, const std::string& now) {
@@ -61,7 +65,14 @@ journal::journal(std::string path, const std::string& header, bool restart)
     : path_(std::move(path)) {
   try {
     open_alone();
-    const std::string content = restart ? std::string() : read_file(path_, "an unfinished result");
+    std::string content = read_file(path_, "an unfinished result");
+    // A file of somebody else may have this name. Ours can be killed in its first line.
+    if (!content.starts_with(own) && !std::string_view(own).starts_with(content)) {
+      fail(path_,
+           "is needed for what is unfinished, and is another file: its first line is not this "
+           "tool's. Move it away, or choose another --out");
+    }
+    if (restart) content.clear();
     auto lines = complete_lines(content);
     if (lines.size() == 1) lines.clear();  // nothing to lose
     if (!lines.empty() && lines.front() != header) {

@@ -59,8 +59,11 @@ struct json_payload {
 
 void complete(rewrite_command_options& o, const loaded_model& m) {
   const bool world =
-      std::ranges::equal(std::span(m.tokenizer.pieces()).subspan(world::first_character),
+      m.llama2c != nullptr &&
+      std::ranges::equal(std::span(m.llama2c->tokenizer.pieces()).subspan(world::first_character),
                          world::character_pieces(), {}, &tiny_llama::tokenizer::piece::bytes);
+  const auto templates =
+      m.chat ? idiolect::chat_prompter_options{}.templates : idiolect::prompt_templates{};
   require_usage(o.analysis_marker.empty() || o.hint_template,
                 "--analysis-marker needs --hint-template: a text that asks for the analysis");
   const auto belongs = [&](const char* option, const std::optional<double>& given, bool used) {
@@ -74,10 +77,11 @@ void complete(rewrite_command_options& o, const loaded_model& m) {
   belongs("--lambda", o.lambda, o.schedule == "constant");
   require_usage(!o.max_lag || o.defer_student, "--max-lag belongs to --defer-student");
   if (o.max_lag) require_range("--max-lag", static_cast<double>(*o.max_lag), 1, 1e9);
+  if (!o.parallel) o.parallel = m.llama2c != nullptr ? 32 : 16;
   if (!o.delimiter) o.delimiter = world ? ">" : "";
-  if (!o.prompt_template) o.prompt_template = "{question}\n";
+  if (!o.prompt_template) o.prompt_template = templates.student;
   if (!o.hint_template) {
-    o.hint_template = world ? "H{hint}\n{question}\n" : idiolect::prompt_templates{}.teacher;
+    o.hint_template = world ? "H{hint}\n{question}\n" : templates.teacher;
   }
   if (!o.verifier) o.verifier = world ? "answer" : "numeric";
   if (!o.beta) o.beta = o.schedule == "sigmoid" ? 10 : world ? 1 : 3;
@@ -150,10 +154,7 @@ idiolect::hinted_options policy_of(const rewrite_command_options& o, const loade
                     .order = o.temperature_first ? idiolect::sampler_order::temperature_first
                                                  : idiolect::sampler_order::temperature_last};
   policy.delimiter = unescape(*o.delimiter);
-  policy.end_tokens = {m.end};
-  if (m.tokenizer.has_byte_pieces() && m.end == tiny_llama::begin_token) {
-    policy.end_tokens.push_back(tiny_llama::end_token);
-  }
+  if (m.end >= 0) policy.end_tokens = {m.end};  // beside the model's own
   policy.teacher_first_token = o.first_token == "teacher";
   if (o.entropy_vocab) {
     const auto n = static_cast<double>(*o.entropy_vocab);
@@ -209,6 +210,22 @@ any_verifier verifier_of(const rewrite_command_options& o) {
       printable(*o.verifier) + "'");
 }
 
+demand demand_of(const rewrite_command_options& o, const source_file& file) {
+  std::size_t longest = 0;
+  for (const source_record& r : file.records) {
+    const std::size_t analysis =
+        r.prompt.analysis_marker.empty() ? 0 : static_cast<std::size_t>(r.prompt.analysis_budget);
+    longest =
+        std::max({longest, r.prompt.student.size() + r.prompt.reference.size(),
+                  r.prompt.student.size() + static_cast<std::size_t>(o.max_tokens),
+                  r.prompt.teacher.size() + analysis + static_cast<std::size_t>(o.max_tokens)});
+  }
+  // A text has two streams at most, prompts that begin alike share up to four, and a reference that
+  // is scored has one.
+  const auto texts = std::min(*o.parallel, static_cast<index_t>(file.records.size()));
+  return {.streams = 2 * texts + 5, .tokens = static_cast<index_t>(longest)};
+}
+
 std::string header_of(const rewrite_command_options& o, const loaded_model& m,
                       const std::string& input) {
   nlohmann::ordered_json h = {
@@ -217,8 +234,11 @@ std::string header_of(const rewrite_command_options& o, const loaded_model& m,
                       std::to_string(IDIOLECT_VERSION_MINOR) + "." +
                       std::to_string(IDIOLECT_VERSION_PATCH)},
       {"the input", input},
-      {"the model", fingerprint(read_file(m.path, "a model"))},
-      {"the tokenizer", fingerprint(read_file(m.tokenizer_path, "a tokenizer"))},
+      {"the model", fingerprint_of_file(m.path)},
+      {"the tokenizer", m.tokenizer_path.empty() ? "" : fingerprint_of_file(m.tokenizer_path)},
+      {"--context", m.context_size},
+      {"--chat", m.chat},
+      {"--system", m.system},
       {"--end-token", m.end},
       {"--unknown", m.keep_unknown},
       {"--on-bad-record", o.on_bad_record},
@@ -250,7 +270,7 @@ std::string header_of(const rewrite_command_options& o, const loaded_model& m,
       {"--rollout-top-k", o.rollout_top_k},
       {"--rollout-min-p", o.rollout_min_p},
       {"--first-token", o.first_token},
-      {"--entropy-vocab", o.entropy_vocab.value_or(m.weights.shape().vocab_size)},
+      {"--entropy-vocab", o.entropy_vocab.value_or(m.vocab_size)},
       {"--max-tokens", o.max_tokens},
       {"--accept-cut", o.accept_cut},
       {"--repeat-length", o.repeat_length},

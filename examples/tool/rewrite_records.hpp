@@ -46,4 +46,7 @@ struct source_file {
 /// it is no protection against someone who wants to deceive.
 [[nodiscard]] std::string fingerprint(const std::string& bytes);
 
+/// The same of a file, which may be larger than the memory. Raises input_error.
+[[nodiscard]] std::string fingerprint_of_file(const std::string& path);
+
 }  // namespace tool

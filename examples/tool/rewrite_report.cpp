@@ -169,7 +169,7 @@ bool is_accepted(const std::string& line) {
   return !line.starts_with("{\"how\":\"rejected\"");
 }
 
-std::string shown(const std::string& text, const tiny_llama::tokenizer& t) {
+std::string shown(const std::string& text, const loaded_model& m) {
   const json line = json::parse(text);
   if (line.at("how") != "hinted") return {};
   constexpr std::size_t width = 96;
@@ -187,7 +187,7 @@ std::string shown(const std::string& text, const tiny_llama::tokenizer& t) {
     below.clear();
   };
   for (std::size_t i = first; i < tokens.size(); ++i) {
-    const std::string piece = visible(spelling(t, tokens[i]));
+    const std::string piece = visible(spelling(m, tokens[i]));
     const std::size_t k = i - first;
     const auto tenths = static_cast<int>(10 * line.at("lambda").at(k).get<double>());
     const char who = k >= alone ? '=' : static_cast<char>('0' + std::clamp(tenths, 0, 9));

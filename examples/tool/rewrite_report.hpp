@@ -59,6 +59,6 @@ class rewrite_totals {
 /// The question of a hinted line, and its answer with the student's share below each token, in
 /// tenths (from 5 on it led), or = for the student alone after the delimiter. Empty for other
 /// lines.
-[[nodiscard]] std::string shown(const std::string& line, const tiny_llama::tokenizer& t);
+[[nodiscard]] std::string shown(const std::string& line, const loaded_model& m);
 
 }  // namespace tool

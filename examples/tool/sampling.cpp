@@ -8,6 +8,7 @@
 #include <idiolect/core/philox.hpp>
 
 #include "tool/errors.hpp"
+#include "tool/interrupt.hpp"
 #include "tool/progress.hpp"
 
 namespace tool {
@@ -25,12 +26,21 @@ struct running {
 
 }  // namespace
 
+demand demand_of(std::span<const std::vector<token_id>> prompts, const sampling& how) {
+  std::size_t longest = 0;
+  for (const auto& p : prompts) longest = std::max(longest, p.size());
+  const auto texts = static_cast<index_t>(prompts.size()) * how.count;
+  return {.streams = std::min(how.streams, texts),
+          .tokens = how.max_tokens > 0 ? static_cast<index_t>(longest) + how.max_tokens : 0};
+}
+
 std::vector<sampled_text> sample_all(language_model& model, const executor& workers,
                                      std::span<const std::vector<token_id>> prompts,
                                      const sampling& how) {
   const auto total = prompts.size() * static_cast<std::size_t>(how.count);
   std::vector<sampled_text> texts(total);
   const index_t streams = std::min({how.streams, model.max_streams(), model.max_chunk()});
+  const index_t context = how.context > 0 ? how.context : model.context_size();
   progress line("sampling", static_cast<std::int64_t>(total), "texts");
 
   const auto drawn = [&](const sampled_text& t) {
@@ -51,11 +61,11 @@ std::vector<sampled_text> sample_all(language_model& model, const executor& work
   const auto finished = [&](const running& r) {
     sampled_text& t = texts[r.number];
     if (r.fed < t.prompt_tokens) return false;
-    if (model.is_end(t.tokens.back())) {
+    if (model.is_end(t.tokens.back()) || t.tokens.back() == how.end) {
       t.why = finish::end;
     } else if (how.max_tokens > 0 && drawn(t) >= how.max_tokens) {
       t.why = finish::length;
-    } else if (r.fed >= model.context_size()) {
+    } else if (r.fed >= context) {
       t.why = finish::context;
     } else {
       return false;
@@ -86,6 +96,7 @@ std::vector<sampled_text> sample_all(language_model& model, const executor& work
                         idiolect::want_logits::last});
     }
     if (model.forward(chunks) != idiolect::forward_status::ok) {
+      check_interrupt();
       throw input_error("the model could not go on: no room for " + std::to_string(active.size()) +
                         " streams; try --streams 1");
     }
@@ -99,6 +110,9 @@ std::vector<sampled_text> sample_all(language_model& model, const executor& work
           "the model gave logits that are not numbers, so there is nothing to draw; "
           "the checkpoint is damaged or overflows");
     }
+    line.wrote(std::ranges::count_if(active, [&](const running& r) {
+      return r.fed < static_cast<index_t>(texts[r.number].tokens.size());
+    }));
     const auto gone = std::erase_if(active, [&](const running& r) {
       if (!finished(r)) return false;
       model.drop(r.stream);

@@ -22,7 +22,12 @@ struct sampling {
   index_t count = 1;       ///< texts for each prompt
   index_t max_tokens = 0;  ///< drawn for a text, at most; 0: until the context is full
   index_t streams = 64;    ///< texts at once
+  index_t context = 0;     ///< tokens of a text; 0: what the model holds
+  token_id end = -1;       ///< ends a text, beside the model's own end tokens
 };
+
+/// What sampling asks of a model.
+[[nodiscard]] demand demand_of(std::span<const std::vector<token_id>> prompts, const sampling& how);
 
 /// Why a text ends.
 enum class finish { end, length, context };

@@ -3,6 +3,7 @@
 
 // idiolect score: is a text in the model's own distribution, and does it differ from another?
 
+#include <chrono>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -27,6 +28,7 @@ struct score_options {
   sampler_choice sampler;
   bool with_end = false;
   std::optional<index_t> overlap;
+  std::optional<index_t> chunk;
   scoring how;
   idiolect::bootstrap_options bootstrap;
 };
@@ -46,7 +48,7 @@ void check_finite(const scored_text& t) {
 }
 
 void run(score_options o) {
-  const reading read_as = o.input.parse();
+  const reading read_as = o.input.parse(o.model);
   require_range("--temperature", o.temperature, 1e-6, 1e6);
   require_range("--bootstrap", static_cast<double>(o.bootstrap.replicates), 0, 1e6);
   require_usage(o.bootstrap.confidence > 0 && o.bootstrap.confidence < 1,
@@ -55,34 +57,47 @@ void run(score_options o) {
   const auto sampler = o.sampler.parse("--sampler-temperature");
   if (o.sampler.given()) o.how.tokens.sampler = sampler;
   o.how.overlap = o.overlap;
-  require_usage(o.how.streams > 0 && o.how.chunk > 0,
-                "--streams and --chunk: expected a number from 1");
+  const bool gguf = is_gguf(o.model);
+  o.how.chunk = o.chunk.value_or(gguf ? usual_gguf_chunk : o.how.chunk);
+  require_range("--streams", static_cast<double>(o.how.streams), 1, 1e6);
+  require_range("--chunk", static_cast<double>(o.how.chunk), 1, 1e6);
   const executor workers = make_executor(o.model);
-  require_distinct({{"--json", o.json}, {"--per-token", o.per_token}},
-                   {{"--in", o.in}, {"--against", o.against}});
-  output_file json_file(o.json);
-  output_file token_file(o.per_token);
+  auto files = files_of(o.model);
+  files.insert(files.end(), {{"--in", o.in}, {"--against", o.against}});
+  file_plan plan(std::move(files));
+  output_file json_file = plan.output("--json", o.json);
+  output_file token_file = plan.output("--per-token", o.per_token);
 
   const loaded_model m = load(o.model);
-  language_model model = m.open(workers);
+  o.how.context = m.context_size;
   std::string notes;
-  const auto score_file = [&](const std::string& path) {
+  const auto read = [&](const std::string& path) {
     std::vector<sequence> sequences;
+    if (path.empty()) return sequences;
     bool utf8 = true;
     for (const record& r : read_records(path, read_as)) {
       utf8 = utf8 && is_utf8(r.text);
-      sequences.push_back(encode(m.tokenizer, r, m.how_to_encode(o.with_end)));
+      sequences.push_back(encode(m, r, o.with_end));
     }
+    if (!utf8) notes += printable(path) + ": is not UTF-8 throughout; scored byte for byte.\n";
+    return sequences;
+  };
+  std::vector<sequence> texts[] = {read(o.in), read(o.against)};
+  check_overlap(o.how, m.context_size);
+  language_model model = m.open(workers, demand_of(texts, o.how));
+  const auto score_file = [&](const std::string& path, std::vector<sequence>&& sequences) {
     auto scores = score_all(model, workers, sequences, o.how, "scoring " + path);
     scored_text t(path, std::move(sequences), std::move(scores));
     check_finite(t);
-    if (!utf8) notes += printable(path) + ": is not UTF-8 throughout; scored byte for byte.\n";
-    notes += window_note(t, model.context_size(), o.how.overlap.value_or(model.context_size() / 2));
+    notes += window_note(t, m.context_size, o.how.overlap.value_or(m.context_size / 2));
     return t;
   };
-  const scored_text text = score_file(o.in);
+  const auto begin = std::chrono::steady_clock::now();
+  const scored_text text = score_file(o.in, std::move(texts[0]));
   std::optional<scored_text> other;
-  if (!o.against.empty()) other.emplace(score_file(o.against));
+  if (!o.against.empty()) other.emplace(score_file(o.against, std::move(texts[1])));
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 
   const std::string source = o.how.tokens.sampler ? "this sampler of the model"
                              : o.temperature != 1 ? "the model at this temperature"
@@ -90,7 +105,7 @@ void run(score_options o) {
   nlohmann::ordered_json result = heading("score", m);
   result["options"] = {{"temperature", o.temperature},
                        {"centre", o.how.tokens.sampler ? "sampler" : "model"},
-                       {"overlap", o.how.overlap.value_or(model.context_size() / 2)},
+                       {"overlap", o.how.overlap.value_or(m.context_size / 2)},
                        {"whole", o.input.whole},
                        {"with_end", o.with_end},
                        {"seed", o.bootstrap.seed}};
@@ -123,7 +138,13 @@ void run(score_options o) {
             verdict(comparison, a, b) + "\n";
   }
 
-  if (token_file.wanted()) token_file.add(token_lines(text, m.tokenizer));
+  index_t tokens = text.summary.all_tokens.tokens;
+  if (other) tokens += other->summary.all_tokens.tokens;
+  said += "(" + counted(tokens, "token") + " scored in " + fixed(seconds, 1) + " s: " +
+          fixed(static_cast<double>(tokens) / std::max(seconds, 1e-9), 0) + " tokens/s)\n";
+  result["seconds"] = seconds;
+
+  if (token_file.wanted()) token_file.add(token_lines(text, m));
   json_file.add(dump(result, 2) + "\n");
   token_file.commit();
   json_file.commit();
@@ -151,6 +172,7 @@ command add_score(CLI::App& tool) {
                  "write one JSON object a line for each scored token of --in")
       ->type_name("FILE");
   add_model_options(app, o->model);
+  add_chat_options(app, o->model);
   add_reading_options(app, o->input);
   const std::string group = "Scoring";
   app.add_flag("--with-end", o->with_end, "score the end of each text too")->group(group);
@@ -161,7 +183,10 @@ command add_score(CLI::App& tool) {
       ->group(group);
   app.add_option("--streams", o->how.streams, "sequences in the model at once (default 16)")
       ->group(group);
-  app.add_option("--chunk", o->how.chunk, "tokens of a sequence in one call (default 128)")
+  add_optional(
+      app, "--chunk", o->chunk,
+      "tokens of a sequence in one call (default 128; for a GGUF 32: llama.cpp computes 64 "
+      "and more in another way than texts are written)")
       ->group(group);
   add_seed(app, o->bootstrap.seed, "of the bootstrap intervals", group);
   app.add_option("--bootstrap", o->bootstrap.replicates,

@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <deque>
+#include <functional>
 
 #include <idiolect/backend/cpu/cpu.hpp>
 
 #include "tool/errors.hpp"
+#include "tool/interrupt.hpp"
 #include "tool/progress.hpp"
 #include "tool/windows.hpp"
 
@@ -62,20 +64,50 @@ std::deque<job> plan(std::span<const sequence> sequences, std::vector<scored_seq
       if (w.first + w.rows > j.first_wanted()) jobs.push_back(j);
     }
   }
+  // The longest first: at the end of the work there are then still several side by side.
+  std::ranges::stable_sort(jobs, std::ranges::greater{}, [](const job& j) { return j.rows.rows; });
   return jobs;
+}
+
+/// What a call of `forward` may come back with other than ok. Raises.
+[[noreturn]] void could_not_go_on(std::size_t streams) {
+  check_interrupt();
+  throw input_error("the model could not go on: no room for " + std::to_string(streams) +
+                    " streams; try --streams 1");
 }
 
 }  // namespace
 
-std::vector<scored_sequence> score_all(language_model& model, const executor& workers,
-                                       std::span<const sequence> sequences, const scoring& how,
-                                       const std::string& label) {
-  const index_t context = model.context_size();
+void check_overlap(const scoring& how, index_t context) {
   const index_t overlap = how.overlap.value_or(context / 2);
   require_usage(overlap >= 0 && overlap < context,
                 "--overlap: expected a number of tokens from 0 to " + std::to_string(context - 1) +
                     " (the model's context is " + std::to_string(context) + "), found " +
                     std::to_string(overlap));
+}
+
+demand demand_of(std::span<const std::vector<sequence>> texts, const scoring& how) {
+  index_t count = 0;
+  index_t longest = 1;
+  for (const auto& sequences : texts) {
+    for (const sequence& s : sequences) {
+      const auto rows = static_cast<index_t>(s.tokens.size()) - 1;
+      count += 1 + rows / std::max<index_t>(1, how.context);
+      longest = std::max(longest, rows);
+    }
+  }
+  const index_t streams = std::min(how.streams, count);
+  return {.streams = streams,
+          .tokens = how.context > 0 ? std::min(longest, how.context) : longest,
+          .rows = streams * how.chunk};
+}
+
+std::vector<scored_sequence> score_all(language_model& model, const executor& workers,
+                                       std::span<const sequence> sequences, const scoring& how,
+                                       const std::string& label) {
+  const index_t context = how.context > 0 ? how.context : model.context_size();
+  const index_t overlap = how.overlap.value_or(context / 2);
+  check_overlap(how, context);
   require_usage(how.streams > 0 && how.chunk > 0, "--streams and --chunk: expected numbers from 1");
 
   std::vector<scored_sequence> results(sequences.size());
@@ -84,9 +116,9 @@ std::vector<scored_sequence> score_all(language_model& model, const executor& wo
   for (const job& j : waiting) rows += j.rows.rows;
   progress line(label, rows, "tokens");
 
-  // No more than 64 MiB of logits at a time, and what the model takes in one call.
+  // No more than 128 MiB of logits at a time, and what the model takes in one call.
   const index_t most_rows =
-      std::min(model.max_chunk(), std::max<index_t>(1, (index_t{1} << 24) / model.vocab_size()));
+      std::min(model.max_chunk(), std::max<index_t>(1, (index_t{1} << 25) / model.vocab_size()));
   const index_t streams = std::min({how.streams, model.max_streams(), most_rows});
   const index_t chunk_rows = std::min(how.chunk, most_rows / streams);
 
@@ -108,10 +140,7 @@ std::vector<scored_sequence> score_all(language_model& model, const executor& wo
                .subspan(static_cast<std::size_t>(j.next_row()), static_cast<std::size_t>(count)),
            scored ? idiolect::want_logits::all : idiolect::want_logits::none});
     }
-    if (model.forward(chunks) != idiolect::forward_status::ok) {
-      throw input_error("the model could not go on: no room for " + std::to_string(active.size()) +
-                        " streams; try --streams 1");
-    }
+    if (model.forward(chunks) != idiolect::forward_status::ok) could_not_go_on(active.size());
     index_t advanced = 0;
     for (std::size_t i = 0; i < active.size(); ++i) {
       const auto count = static_cast<index_t>(chunks[i].tokens.size());

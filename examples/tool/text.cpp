@@ -35,6 +35,14 @@ std::size_t character_at_front(std::string_view bytes) {
   return n;
 }
 
+/// Whether a terminal would act on the character at the front instead of showing it.
+bool is_control(std::string_view bytes) {
+  const auto first = static_cast<unsigned char>(bytes[0]);
+  if (first < 0x20) return first != '\n' && first != '\t' && first != '\r';
+  if (first == 0x7F) return true;
+  return first == 0xC2 && bytes.size() > 1 && static_cast<unsigned char>(bytes[1]) < 0xA0;
+}
+
 /// Columns a cell takes: continuation bytes take none.
 std::size_t width(const std::string& cell) {
   return static_cast<std::size_t>(std::ranges::count_if(
@@ -91,14 +99,14 @@ std::string printable(std::string_view bytes) {
   std::string text;
   while (!bytes.empty()) {
     const std::size_t n = character_at_front(bytes);
-    if (n > 0) {
+    if (n > 0 && !is_control(bytes)) {
       text += bytes.substr(0, n);
     } else {
       char spelled[8];
       std::snprintf(spelled, sizeof spelled, "<0x%02X>", static_cast<unsigned char>(bytes[0]));
       text += spelled;
     }
-    bytes.remove_prefix(std::max<std::size_t>(n, 1));
+    bytes.remove_prefix(n > 0 && !is_control(bytes) ? n : 1);
   }
   return text;
 }

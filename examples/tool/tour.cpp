@@ -93,7 +93,7 @@ answer_figures answer_all(const tiny_llama::weights<float>& weights, const loade
   }
   answer_figures f;
   if (prompts.empty()) return f;
-  language_model model = like.open(weights, workers);
+  language_model model = like.trainable("tour").open(weights, workers);
   const auto given = sample_all(model, workers, prompts, how);
   f.asked = static_cast<index_t>(given.size());
   for (std::size_t i = 0; i < given.size(); ++i) {

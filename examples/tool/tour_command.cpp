@@ -44,7 +44,7 @@ constexpr index_t training_tokens = 100'000;
 
 /// A text file of stories or paragraphs is more than one sequence.
 reading read_as(const tour_options& o, const std::string& path) {
-  reading how = o.input.parse();
+  reading how = o.input.parse(o.model);
   if (!how.split && !is_jsonl(path, how)) {
     constexpr const char* story_end = "<|endoftext|>";
     const std::string text = read_file(path, "a text");
@@ -55,11 +55,11 @@ reading read_as(const tour_options& o, const std::string& path) {
 
 std::vector<sequence> read_texts(const tour_options& o, const loaded_model& m,
                                  const std::string& path, std::size_t least) {
-  const index_t longest = std::min(longest_text, m.weights.shape().context_size) + 1;
+  const index_t longest = std::min(longest_text, m.context_size) + 1;
   std::vector<sequence> texts;
   for (const record& r : read_records(path, read_as(o, path))) {
     if (static_cast<index_t>(texts.size()) == o.limit) break;
-    sequence s = encode(m.tokenizer, r, m.how_to_encode(true));
+    sequence s = encode(m, r, true);
     if (s.first_scored >= longest) continue;
     s.tokens.resize(
         static_cast<std::size_t>(std::min(longest, static_cast<index_t>(s.tokens.size()))));
@@ -90,19 +90,20 @@ void run(tour_options o) {
     if (o.answer_after.empty()) o.answer_after = ">";
   }
   const executor workers = make_executor(o.model);
-  require_distinct({{"--json", o.json}},
-                   {{"--own", o.own}, {"--foreign", o.foreign}, {"--eval", o.eval}});
-  output_file json_file(o.json);
+  auto files = files_of(o.model);
+  files.insert(files.end(), {{"--own", o.own}, {"--foreign", o.foreign}, {"--eval", o.eval}});
+  output_file json_file = file_plan(std::move(files)).output("--json", o.json);
   const loaded_model m = load(o.model);
+  const llama2c_model& trained_model = m.trainable("tour");
   training how;
   how.batch = o.batch;
   how.seed = o.seed;
   how.steps = o.steps.value_or(0);
   for (const double rate : o.rates) {
     how.optimiser.learning_rate = rate;
-    validate(how, m.weights.shape(), m.end);
+    validate(how, trained_model.weights.shape(), m.end);
   }
-  language_model model = m.open(workers);
+  language_model model = m.open(workers, {});
   const auto foreign = read_texts(o, m, o.foreign, 8);
   const auto retained = read_texts(o, m, o.own, 1);
 
@@ -153,13 +154,13 @@ void run(tour_options o) {
     return outcome{name, figures(name + ", foreign text", weights, held_out),
                    figures(name + ", retained text", weights, retained)};
   };
-  std::vector<outcome> outcomes = {measure("before", m.weights)};
+  std::vector<outcome> outcomes = {measure("before", trained_model.weights)};
   for (const double rate : o.rates) {
     how.optimiser.learning_rate = rate;
     for (const auto& [name, loss] : {std::pair{"SFT", "sft"}, std::pair{"IDFT", "idft"}}) {
       const std::string label = std::string(name) + " " + CLI::detail::to_string(rate);
       how.loss.loss = loss;
-      auto weights = m.weights;
+      auto weights = trained_model.weights;
       static_cast<void>(train(weights, trained, m.end, how, workers, label));
       outcomes.push_back(measure(label, weights));
     }

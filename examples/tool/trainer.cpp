@@ -174,7 +174,7 @@ std::vector<step_report> train(tiny_llama::weights<float>& weights,
 text_figures evaluate(const tiny_llama::weights<float>& weights, const loaded_model& like,
                       std::span<const sequence> texts, const std::optional<index_t>& overlap,
                       const executor& workers, const std::string& label) {
-  language_model model = like.open(weights, workers);
+  language_model model = like.trainable("evaluating").open(weights, workers);
   scoring how;
   how.overlap = overlap;
   const auto scores = score_all(model, workers, texts, how, label);

@@ -27,11 +27,11 @@ struct training {
   index_t steps = 100;
   index_t batch = 16;  ///< sequences, or windows of long ones, in a step
   tiny_llama::adamw_options optimiser{.learning_rate = 1e-4};
-  bool cosine = false;           ///< the rate falls to 0 along half a cosine; else it is constant
+  bool cosine = false;             ///< the rate falls to 0 along half a cosine; else it is constant
   index_t rate_warmup = 0;         ///< steps over which the rate rises
-  bool sequence_mean = false;    ///< every sequence counts the same; else every token
+  bool sequence_mean = false;      ///< every sequence counts the same; else every token
   std::optional<index_t> overlap;  ///< of windows, as for scoring
-  std::uint64_t seed = 0;        ///< of the order of the texts
+  std::uint64_t seed = 0;          ///< of the order of the texts
 };
 
 /// Raises usage_error for options that make no sense for a model of this shape whose texts end with

@@ -25,7 +25,8 @@ struct window {
 
 /// Windows over the rows of a sequence of `tokens` tokens, for a model that holds `context` rows;
 /// 0 <= overlap < context.
-[[nodiscard]] inline std::vector<window> cut_windows(index_t tokens, index_t context, index_t overlap) {
+[[nodiscard]] inline std::vector<window> cut_windows(index_t tokens, index_t context,
+                                                     index_t overlap) {
   std::vector<window> windows;
   const index_t rows = tokens - 1;
   for (index_t done = 0; done < rows;) {
