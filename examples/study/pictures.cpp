@@ -13,6 +13,7 @@
 
 #include "study/statistics.hpp"
 #include "study/svg.hpp"
+#include "study/voices.hpp"
 
 namespace study {
 
@@ -26,63 +27,25 @@ constexpr std::array corpora{corpus{"own", "own samples"},
                              corpus{"hinted", "hinted decoding, beta 1"},
                              corpus{"foreign", "foreign: the teacher's B"}};
 
+std::vector<voice> voices_of(const json& gallery) {
+  std::vector<voice> voices;
+  for (const auto& [key, title] : corpora) {
+    voices.push_back({key, title, gallery.at("histograms").at(key).get<std::vector<double>>(),
+                      gallery.at("paths").at(key).get<std::vector<std::vector<double>>>()});
+  }
+  return voices;
+}
+
 }  // namespace
 
 std::string histogram_picture(const json& gallery) {
-  constexpr double panel = 84, left = 12, right = 388;
-  svg s(3 * panel + 40, "Histograms of phi for own, hinted and foreign text");
-  const scale x{-8, 2, left, right};
-  for (std::size_t k = 0; k < corpora.size(); ++k) {
-    const auto counts = gallery.at("histograms").at(corpora[k].key).get<std::vector<double>>();
-    double total = 0;
-    for (const double c : counts) total += c;
-    const double bottom = panel * static_cast<double>(k + 1);
-    const scale height{0, 1, 0, panel - 22};
-    double below = 0;
-    for (std::size_t i = 0; i < counts.size(); ++i) {
-      const double low = -8 + 0.25 * static_cast<double>(i);
-      if (low < -1) below += counts[i];
-      const double h = height(std::sqrt(counts[i] / total));
-      if (counts[i] > 0)
-        s.rect(x(low) + 0.5, bottom - h, x(low + 0.25) - x(low) - 1, h,
-               std::string("fill-") + corpora[k].key);
-    }
-    s.line(left, bottom, right, bottom, "rule");
-    s.text(left, bottom - panel + 18, corpora[k].title, "start", "strong");
-    s.text(left, bottom - panel + 33,
-           decimal(100 * below / total, 1) + "% of tokens below \u22121");
-  }
-  s.x_axis(x, 3 * panel, 3 * panel, {-8, -6, -4, -2, 0, 2}, 0,
-           "phi, nats (bar height: square root of the share; \u22128 holds all below)");
-  return s.str();
+  return phi_histograms(voices_of(gallery), 2,
+                        "Histograms of phi for own, hinted and foreign text");
 }
 
 std::string path_picture(const json& gallery) {
-  constexpr double left = 38, right = 388, top = 10, bottom = 270;
-  svg s(310, "Cumulative phi of texts");
-  const scale x{0, 50, left, right};
-  const scale y{-30, 5, bottom, top};
-  s.y_axis(y, left, right, {-30, -20, -10, 0}, 0);
-  for (const std::size_t k : {2U, 0U, 1U}) {
-    for (const auto& path : gallery.at("paths").at(corpora[k].key)) {
-      std::vector<std::pair<double, double>> points{{x(0), y(0)}};
-      double at = 0;
-      for (const auto& p : path) {
-        at += 1;
-        if (at > x.high || p.get<double>() < y.low) break;
-        points.emplace_back(x(at), y(p.get<double>()));
-      }
-      s.polyline(points, std::string("path line-") + corpora[k].key);
-    }
-  }
-  for (std::size_t k = 0; k < corpora.size(); ++k) {
-    const double at = bottom - 44 + 16 * static_cast<double>(k);
-    s.line(left + 12, at - 4, left + 30, at - 4, std::string("thick line-") + corpora[k].key);
-    s.text(left + 36, at, corpora[k].title);
-  }
-  s.x_axis(x, top, bottom, {0, 10, 20, 30, 40, 50}, 0,
-           "tokens of the answer (the sum of phi, nats)");
-  return s.str();
+  return phi_paths(voices_of(gallery), {50, -30, 5, {0, 10, 20, 30, 40, 50}, {-30, -20, -10, 0}},
+                   "Cumulative phi of texts");
 }
 
 std::string weight_picture(const json& gallery) {
@@ -125,13 +88,8 @@ std::string led_picture(const json& gallery) {
       escaped(led.at("question").get<std::string>()) + "</code></div><div><b>hint</b> <code>" +
       escaped(led.at("hint").get<std::string>()) + "</code></div><div><b>answer</b> <code>";
   for (const auto& t : led.at("tokens")) {
-    const double lambda = t.at("lambda").get<double>();
-    const char* leader = lambda >= 0.5 ? "student" : lambda >= 0.15 ? "shared" : "teacher";
-    auto shown = t.at("text").get<std::string>();
-    if (shown == " ") shown = "\u00b7";
-    html += "<span class=\"" + std::string(leader) + "\" title=\"lambda " + decimal(lambda, 2) +
-            ", log p " + decimal(t.at("log_prob").get<double>(), 2) + "\">" + escaped(shown) +
-            "</span><wbr>";
+    html += led_token(t.at("text").get<std::string>(), t.at("lambda").get<double>(),
+                      t.at("log_prob").get<double>());
   }
   html += "</code></div><div class=\"key\">beta " + decimal(led.at("beta").get<double>(), 0) +
           ": <span class=\"teacher\">the teacher leads</span> (lambda "

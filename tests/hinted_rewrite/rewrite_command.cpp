@@ -466,7 +466,11 @@ TEST_CASE("rewrite command: whatever was left on the disk") {
     refused(left, command, "the input was");
     write(at.path("questions.jsonl"), question);
   }
-  write(at.path("cut.unfinished"), "hello\nyou\n");
+  // Somebody else's file is never this tool's to discard, not even one line of it.
+  refused("hello\nyou\n", at.command("cut", {"--restart"}), "Move it away");
+  refused("hello\n", command, "Move it away");
+  refused("hello", command, "Move it away");
+  write(at.path("cut.unfinished"), header + "{\"how\":\n");
   CHECK(run(at, at.command("cut", {"--restart"})).code == 0);
   CHECK(result(at, "cut") == expected);
 }
