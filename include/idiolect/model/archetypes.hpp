@@ -130,8 +130,8 @@ struct byte_tokenizer {
   void append_piece(token_id t, std::string& bytes) const { bytes += static_cast<char>(t); }
 };
 
-/// The bytes, and special tokens for the turns of a conversation:
-///   <begin> (<role> role <content> content <end>)... <role> assistant <content>
+/// The bytes, and special tokens for the turns of a conversation: `begin`, then for each turn `role`,
+/// its role, `content`, its content and `end`; last `role`, "assistant" and `content`.
 struct turn_tokenizer : byte_tokenizer {
   static constexpr token_id begin = 256, role = 257, content = 258, end = 259;
 
