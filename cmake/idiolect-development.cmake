@@ -71,7 +71,9 @@ endfunction()
 function(idiolect_add_benchmark folder)
   idiolect_add_executable(bench_${folder} ${ARGN})
   target_link_libraries(bench_${folder} PRIVATE tiny_llama example_world idiolect_bench_main)
-  target_compile_definitions(bench_${folder} PRIVATE IDIOLECT_BENCH_DATA_DIR="${IDIOLECT_DATA_DIR}")
+  target_compile_definitions(
+    bench_${folder} PRIVATE IDIOLECT_BENCH_DATA_DIR="${IDIOLECT_DATA_DIR}"
+                            IDIOLECT_BENCH_DEFAULT_MODEL_DIR="${PROJECT_SOURCE_DIR}/examples/default_model")
   set_target_properties(bench_${folder} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
   set_property(GLOBAL APPEND PROPERTY idiolect_benchmarks bench_${folder})
 endfunction()

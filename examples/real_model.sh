@@ -13,6 +13,7 @@ engines="${IDIOLECT_ENGINES:-$HOME/.cache/idiolect/engines}"
 usage() {
   cat <<TEXT
 usage: bash examples/real_model.sh [--quick] [--gsm8k FILE] [--model GGUF] [--out DIR] [--restart]
+                                   [--steps N] [--threads N]
 
 Sets up llama.cpp, PyTorch and SmolLM2-135M-Instruct (cmake/engines.sh, once), builds the tool and the
 trainer, and then, about 15 minutes on 2 cores:
@@ -32,6 +33,8 @@ DIR/done is removed.
   --model GGUF  another Llama with a chat template
   --out DIR     where results go (default: build/real_model, with --quick build/real_model-quick)
   --restart     begin anew
+  --steps N     train for N steps instead of by the clock
+  --threads N   threads of the engines (default: one a processor; fewer on a busy machine)
 
 environment:
   IDIOLECT_ENGINES     where the engines are set up (here: $engines)
@@ -43,7 +46,7 @@ TEXT
 
 model="$engines/models/SmolLM2-135M-Instruct.Q4_1.gguf"
 parts=(llama_cpp model torch)
-out="" gsm8k="" restart=no quick=no
+out="" gsm8k="" restart=no quick=no steps="" threads=""
 while [[ $# -gt 0 ]]; do
   case "$1" in
     -h | --help)
@@ -52,12 +55,14 @@ while [[ $# -gt 0 ]]; do
       ;;
     --quick) quick=yes ;;
     --restart) restart=yes ;;
-    --gsm8k | --model | --out)
+    --gsm8k | --model | --out | --steps | --threads)
       [[ $# -ge 2 ]] || die "$1 needs a value (see --help)"
       case "$1" in
         --gsm8k) gsm8k="$(realpath -m "$2")" ;;
         --model) model="$(realpath -m "$2")" parts=(llama_cpp torch) ;;
         --out) out="$2" ;;
+        --steps) steps="$2" ;;
+        --threads) threads="$2" ;;
       esac
       shift
       ;;
@@ -69,6 +74,9 @@ if [[ -z "$out" ]]; then
   out="$root/build/real_model"
   [[ $quick == no ]] || out+=-quick
 fi
+for number in "$steps" "$threads"; do
+  [[ "$number" =~ ^([1-9][0-9]*)?$ ]] || die "--steps and --threads take a whole number from 1, not '$number'"
+done
 [[ -z "$gsm8k" || -f "$gsm8k" ]] || die "--gsm8k: there is no file $gsm8k"
 [[ " ${parts[*]} " == *" model "* || -f "$model" ]] || die "--model: there is no file $model"
 
@@ -122,14 +130,16 @@ stage() {
 }
 
 tool() { "$bin/idiolect" "$@" >"$out/log" || { tail -n 5 "$out/log" >&2; return 1; }; }
-chat=(--chat --model "$model")
+with_threads=(${threads:+--threads "$threads"})
+chat=(--chat --model "$model" ${with_threads[@]+"${with_threads[@]}"})
 # score <name> <texts> <option>...
 score() {
   tool score --in "$2" --json "$out/scores/$1.json" --per-token "$out/scores/$1.tokens.jsonl" "${@:3}"
 }
 
 deal_problems() {
-  "$bin/idiolect_real_model" problems --out "$out" ${gsm8k:+--gsm8k "$gsm8k"} ${quick_flag[@]+"${quick_flag[@]}"}
+  "$bin/idiolect_real_model" problems --out "$out" --model "$(basename "$model")" ${steps:+--steps "$steps"} \
+    ${gsm8k:+--gsm8k "$gsm8k"} ${quick_flag[@]+"${quick_flag[@]}"}
 }
 setting() { sed -n "s/^ *\"$1\": \([0-9]*\),\{0,1\}$/\1/p" "$out/settings.json"; }
 
@@ -148,12 +158,17 @@ score_texts() {
   score swapped "$out/data/swapped.jsonl" "${chat[@]}" --with-end
 }
 
+# A small model needs an example of what is asked; the teacher's has notes in it, as its problem will.
 decode_with_hints() {
+  local task='Solve the problem in short steps. The last line is #### and the number.\n\n'
+  local example='Problem: A hen lays 2 eggs a day. How many eggs do 3 hens lay in 4 days?\n'
+  local solution='Solution: In a day 3 hens lay 3 * 2 = 6 eggs. In 4 days they lay 6 * 4 = 24 eggs.\n#### 24\n\n'
+  local notes='Notes: 3 * 2 = 6, then 6 * 4 = 24.\n#### 24\n'
   tool rewrite "${chat[@]}" --in "$out/data/hinted.jsonl" --out "$out/accepted.jsonl" \
     --rejected "$out/rejected.jsonl" --json "$out/hinted.json" --trace --seed 4 --verifier numeric \
-    --delimiter '####' --max-tokens 160 --rollouts 1 --tries 2 --on-bad-record skip \
-    --prompt-template '{question}\nWork it out in short steps. The last line is #### and the number.' \
-    --hint-template 'Here is a problem with its solution.\n\nProblem: {question}\nSolution: {hint}\n\nNow solve it in your own words.\n{question}\nWork it out in short steps. The last line is #### and the number.'
+    --delimiter '####' --beta 1 --rollouts 1 --tries 2 --max-tokens 120 --repeat-length 12 --repeat-times 3 \
+    --prompt-template "$task$example${solution}Problem: {question}" \
+    --hint-template "$task$example$notes${solution}Problem: {question}\nNotes: {hint}"
   cat "$out/accepted.jsonl" "$out/rejected.jsonl" >"$out/hinted.jsonl"
   score hinted "$out/hinted.jsonl" "${chat[@]}"
 }
@@ -163,11 +178,15 @@ train() {
   local name="$1"
   shift
   "$bin/torch_trainer" --model "$model" --train "$out/data/train.jsonl" --eval "$out/data/asked.jsonl" \
-    --out "$out/$name" "$@"
+    --out "$out/$name" ${with_threads[@]+"${with_threads[@]}"} "$@"
   "$python" "$root/examples/torch_trainer/to_gguf.py" "$out/$name" "$model" "$out/$name.gguf" --type f16
   rm -f "$out/$name/model.safetensors"
 }
-train_for() { train "$1" --loss "$2" --seconds "$(setting seconds)" --lr 5e-5 --seed 5; }
+train_for() {
+  local long=(--seconds "$(setting seconds)")
+  [[ -z "$steps" ]] || long=(--steps "$steps")
+  train "$1" --loss "$2" "${long[@]}" --batch 4 --lr 5e-5 --log-every 5 --seed 5
+}
 train_sft() { train_for sft nll; }
 train_idft() { train_for idft idft; }
 # The untouched weights take the same way, so that only training makes the difference.
@@ -180,7 +199,7 @@ convert_untouched() {
 
 # measure <name>: a model after training, by what is to be learned and what it wrote before.
 measure() {
-  local of=(--chat --model "$out/$1.gguf")
+  local of=(--chat --model "$out/$1.gguf" ${with_threads[@]+"${with_threads[@]}"})
   score "$1-reference" "$out/data/held_out.jsonl" "${of[@]}" --with-end
   score "$1-own" "$out/own.jsonl" "${of[@]}"
   score "$1-other" "$out/own-other.jsonl" "${of[@]}"

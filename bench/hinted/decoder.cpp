@@ -190,8 +190,7 @@ void run(benchmark::State& state, Model& model, index_t texts_in_all, index_t to
 
 void default_model(benchmark::State& state) {
   static const auto weights = tiny_llama::read_checkpoint(
-      std::filesystem::path(__FILE__).parent_path().parent_path().parent_path() /
-      "examples/default_model/model.bin");
+      std::filesystem::path(IDIOLECT_BENCH_DEFAULT_MODEL_DIR) / "model.bin");
   tiny_llama::model<float> model(weights);
   run(state, model, std::max<index_t>(8, 2 * state.range(0)), 64, state.range(1) != 0);
   state.SetLabel("V " + std::to_string(model.vocab_size()));

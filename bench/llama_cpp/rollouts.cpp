@@ -190,7 +190,7 @@ int main(int argc, char** argv) {
   const char* const subjects[] = {"a duck",  "the sea", "an old clock", "snow",
                                   "a train", "bread",   "the moon",     "a letter"};
   bool same = true;
-  for (const std::size_t n : {1, 4, 8}) {
+  for (const std::size_t n : {1U, 4U, 8U}) {
     llama_context_params p = llama_context_default_params();
     p.n_seq_max = static_cast<std::uint32_t>(2 * n);
     p.n_ctx = 256 * p.n_seq_max;

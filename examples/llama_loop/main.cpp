@@ -8,7 +8,6 @@
 
 #include <llama-cpp.h>
 
-#include <array>
 #include <cstdio>
 #include <span>
 #include <string>
@@ -32,8 +31,7 @@ int write(const char* path, const std::string& question, const std::string& answ
 
   // [loop]
   const idiolect::llama_tokenizer pieces(model.get());
-  std::array<std::vector<llama_token>, 2>
-      pending;  // of sequence 0, the student, and 1, the teacher
+  std::vector<llama_token> pending[2];  // of sequence 0, the student, and 1, the teacher
   const std::string hint = "A correct solution, for reference:\n" + answer + "\n\n" + question;
   pieces.encode_chat(std::vector<idiolect::chat_turn>{{"user", question}}, pending[0]);
   pieces.encode_chat(std::vector<idiolect::chat_turn>{{"user", hint}}, pending[1]);
@@ -47,10 +45,10 @@ int write(const char* path, const std::string& question, const std::string& answ
   idiolect::hinted_state text = policy.start(/*record=*/0);
 
   llama_batch batch = llama_batch_init(static_cast<int>(llama_n_batch(context.get())), 0, 1);
-  std::array<llama_pos, 2> length{};
+  llama_pos length[2] = {};
   while (text.stop == idiolect::stop_reason::none) {
     batch.n_tokens = 0;
-    std::array<int, 2> last{};  // the token of the batch that has a sequence's row
+    int last[2] = {};  // the token of the batch that has a sequence's row
     for (const llama_seq_id sequence : {0, 1}) {
       for (const llama_token token : pending[sequence]) {
         const int i = last[sequence] = batch.n_tokens++;
@@ -88,7 +86,7 @@ int main(int argc, char** argv) {
   }
   llama_log_set(
       [](ggml_log_level level, const char* line, void*) {
-        if (level >= GGML_LOG_LEVEL_ERROR) std::fputs(line, stderr);
+        if (level == GGML_LOG_LEVEL_ERROR) std::fputs(line, stderr);
       },
       nullptr);
   return argc == 4 ? write(argv[1], argv[2], argv[3])

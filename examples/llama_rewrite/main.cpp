@@ -92,7 +92,7 @@ int main(int argc, char** argv) {
   if (argc != 2) return std::fprintf(stderr, "usage: %s MODEL.gguf\n", argv[0]), 2;
   llama_log_set(
       [](ggml_log_level level, const char* line, void*) {
-        if (level >= GGML_LOG_LEVEL_ERROR) std::fputs(line, stderr);
+        if (level == GGML_LOG_LEVEL_ERROR) std::fputs(line, stderr);
       },
       nullptr);
   return rewrite(argv[1]);

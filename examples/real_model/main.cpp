@@ -41,14 +41,16 @@ int main(int argc, char** argv) {
   CLI::App app("The texts and the page of examples/real_model.sh", "idiolect_real_model");
   app.require_subcommand(1);
   std::string out;
-  std::string gsm8k;
+  real_model::choices what;
   bool quick = false;
   auto* const problems = app.add_subcommand("problems", "Deals out the texts of a run");
   problems
-      ->add_option("--gsm8k", gsm8k,
+      ->add_option("--gsm8k", what.gsm8k,
                    "problems of yours instead of the project\u2019s own: JSON "
                    "Lines with \"question\" and \"answer\"")
       ->type_name("FILE");
+  problems->add_option("--model", what.model, "to be noted among the settings");
+  problems->add_option("--steps", what.steps, "of training, likewise");
   problems->add_flag("--quick", quick, "fewer of them");
   auto* const page =
       app.add_subcommand("page", "Draws the page from what is there: DIR/index.html");
@@ -58,7 +60,7 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     if (problems->parsed()) {
-      real_model::deal_problems(out, gsm8k,
+      real_model::deal_problems(out, what,
                                 quick ? real_model::sizes::quick() : real_model::sizes{});
     } else {
       draw(out);

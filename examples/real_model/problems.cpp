@@ -70,9 +70,9 @@ json sizes::to_json() const {
           {"max_tokens", max_tokens}, {"seconds", seconds}};
 }
 
-void deal_problems(const fs::path& dir, const std::string& gsm8k, const sizes& how) {
+void deal_problems(const fs::path& dir, const choices& what, const sizes& how) {
   const std::string texts = IDIOLECT_REAL_MODEL_TEXTS;
-  const std::string source = gsm8k.empty() ? texts + "/problems.jsonl" : gsm8k;
+  const std::string source = what.gsm8k.empty() ? texts + "/problems.jsonl" : what.gsm8k;
   const auto problems = read_problems(source, true);
   const auto others = read_problems(texts + "/other_prompts.jsonl", false);
   const std::size_t wanted = how.trained_on + how.held_out;
@@ -81,7 +81,9 @@ void deal_problems(const fs::path& dir, const std::string& gsm8k, const sizes& h
                            std::to_string(problems.size()));
   }
   json settings = how.to_json();
-  settings["problems"] = gsm8k.empty() ? "the project's own problems" : gsm8k;
+  settings["problems"] = what.gsm8k.empty() ? "the project's own" : what.gsm8k;
+  settings["model"] = what.model;
+  if (what.steps > 0) settings["steps"] = what.steps;
   const std::string description = settings.dump(1) + "\n";
   const fs::path settings_file = dir / "settings.json";
   if (fs::exists(settings_file) &&

@@ -30,10 +30,17 @@ struct sizes {
   [[nodiscard]] json to_json() const;
 };
 
+/// What a run is about, beside its sizes.
+struct choices {
+  std::string
+      gsm8k;  ///< a file with "question" and "answer" on each line; empty: the project's own
+  std::string model;      ///< is only noted
+  std::size_t steps = 0;  ///< of training, in place of seconds; is only noted
+};
+
 /// Writes DIR/settings.json and, as JSON Lines, DIR/data/: train, held_out, cool, hinted, asked,
-/// other_prompts, and swapped (each held-out question with another's answer). `gsm8k` is a file
-/// with "question" and "answer" on each line; empty: the project's own problems. Raises input_error
+/// other_prompts, and swapped (each held-out question with another's answer). Raises input_error
 /// for texts that cannot be used, or a folder that a run with other settings left.
-void deal_problems(const std::filesystem::path& dir, const std::string& gsm8k, const sizes& how);
+void deal_problems(const std::filesystem::path& dir, const choices& what, const sizes& how);
 
 }  // namespace real_model

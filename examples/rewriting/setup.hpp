@@ -23,7 +23,7 @@ namespace rewriting {
 /// A folder with model.bin and tokenizer.bin: the first argument, or the project's default model.
 inline std::filesystem::path model_folder(int argc, char** argv) {
   if (argc > 1) return argv[1];
-  return std::filesystem::path(__FILE__).parent_path().parent_path() / "default_model";
+  return IDIOLECT_DEFAULT_MODEL_DIR;
 }
 
 struct setup {

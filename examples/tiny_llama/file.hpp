@@ -5,8 +5,10 @@
 // Files of 32-bit little-endian words and bytes: read whole, written whole or not at all.
 
 #include <bit>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -90,19 +92,20 @@ class byte_reader {
 };
 
 /// A file that appears under its name only when `commit` has succeeded: what is written goes to
-/// `<name>.partial` beside it, which is removed on any other way out.
+/// `<name>.partial` beside it, or `<name>.partial1` and so on where somebody else has a file of
+/// that name, and is removed on any other way out.
 class file_writer {
  public:
   explicit file_writer(std::filesystem::path path)
       : path_(std::move(path)),
-        partial_(path_.string() + ".partial"),
+        partial_(own_name(path_.string() + ".partial")),
         out_(partial_, std::ios::binary | std::ios::trunc) {
     detail::require_file(out_.is_open(), path_, "cannot be written (does its folder exist?)");
   }
   file_writer(const file_writer&) = delete;
   file_writer& operator=(const file_writer&) = delete;
   ~file_writer() {
-    if (committed_) return;
+    if (committed_ || partial_.empty()) return;
     out_.close();
     std::error_code ignored;
     std::filesystem::remove(partial_, ignored);
@@ -132,6 +135,21 @@ class file_writer {
   }
 
  private:
+  /// Makes a file that was not there before, so that it is ours to remove; empty if none can be
+  /// made.
+  static std::filesystem::path own_name(const std::string& wanted) {
+    for (int k = 0; k < 1000; ++k) {
+      const std::string name = k == 0 ? wanted : wanted + std::to_string(k);
+      errno = 0;
+      if (std::FILE* const made = std::fopen(name.c_str(), "wbx")) {
+        std::fclose(made);
+        return name;
+      }
+      if (errno != EEXIST) break;
+    }
+    return {};
+  }
+
   std::filesystem::path path_;
   std::filesystem::path partial_;
   std::ofstream out_;

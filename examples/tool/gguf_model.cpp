@@ -175,12 +175,33 @@ language_model open_context(const std::shared_ptr<llama_model>& model, const mod
   }
 }
 
-/// What closes a text, or a turn: they are the same token in a chat model.
+/// The token that the model's template puts behind what the assistant said.
+std::optional<token_id> end_of_turn(const idiolect::llama_tokenizer& tokenizer) {
+  std::vector<idiolect::chat_turn> turns = {{"user", "?"}, {"assistant", "x"}};
+  std::vector<token_id> open;
+  std::vector<token_id> closed;
+  try {
+    tokenizer.encode_chat(turns, open);
+    turns.push_back({"user", "?"});
+    tokenizer.encode_chat(turns, closed);
+  } catch (const idiolect::error&) {
+    return std::nullopt;  // without a template, or one that says more of itself when it is used
+  }
+  if (closed.size() <= open.size() || !std::equal(open.begin(), open.end(), closed.begin())) {
+    return std::nullopt;
+  }
+  std::string bytes;
+  tokenizer.append_piece(closed[open.size()], bytes);
+  return bytes.empty() ? std::optional(closed[open.size()]) : std::nullopt;
+}
+
+/// What closes a text or, in a chat, a turn.
 token_id end_of(const llama_vocab* vocab, const idiolect::llama_tokenizer& tokenizer, bool chat) {
-  const token_id turn = llama_vocab_eot(vocab);
-  const token_id text = llama_vocab_eos(vocab);
-  if (chat && turn >= 0) return turn;
-  if (text >= 0) return text;
+  if (chat) {
+    if (const auto end = end_of_turn(tokenizer)) return *end;
+    if (llama_vocab_eot(vocab) >= 0) return llama_vocab_eot(vocab);
+  }
+  if (llama_vocab_eos(vocab) >= 0) return llama_vocab_eos(vocab);
   const auto ends = tokenizer.end_tokens();
   return ends.empty() ? -1 : ends.front();
 }

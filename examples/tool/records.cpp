@@ -112,6 +112,11 @@ record parse_record(const numbered_line& line, const reading& how) {
     }
     r.weight = weight->get<double>();
   }
+  const auto stopped_by = [&](const char* field, const char* end) {
+    const auto found = object.find(field);
+    return found != object.end() && found->is_string() && *found != end;
+  };
+  r.cut = stopped_by("finish", "end") || stopped_by("stop", "end_of_sequence");
   const auto pair = [&](const char* given, const char* scored, const char* joint) {
     if (!object.contains(given) && !object.contains(scored)) return false;
     for (const char* name : {given, scored}) {

@@ -13,7 +13,8 @@
 //   "question", "answer"      the same, with a line break between the two
 //   "text"                    scored or trained whole
 //
-// and optionally "weight", a number that multiplies the record's loss. Other fields are not read.
+// and optionally "weight", a number that multiplies the record's loss. A text whose "finish"
+// (`sample`) or "stop" (`rewrite`) says that it was cut off is not closed. Other fields are not read.
 
 #include <optional>
 #include <string>
@@ -34,6 +35,7 @@ struct record {
   std::vector<token_id> tokens;  ///< if there are any, they stand for both
   index_t prompt_tokens = 1;     ///< of `tokens`
   double weight = 1;
+  bool cut = false;  ///< it stops before its end: "finish" or "stop" of a line that the tool wrote
 };
 
 /// How a file is read.

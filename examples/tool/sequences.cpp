@@ -93,7 +93,7 @@ sequence encode(const loaded_model& m, const record& r, bool add_end) {
     s.first_scored = static_cast<index_t>(s.tokens.size());
     m.tokenizer.encode_text(r.text, s.tokens);
   }
-  if (add_end && m.end >= 0 && (s.tokens.empty() || s.tokens.back() != m.end)) {
+  if (add_end && !r.cut && m.end >= 0 && (s.tokens.empty() || s.tokens.back() != m.end)) {
     s.tokens.push_back(m.end);
   }
   if (s.scored() < 1) {

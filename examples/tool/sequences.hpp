@@ -29,7 +29,7 @@ struct sequence {
   }
 };
 
-/// `add_end`: close a text that does not end with the model's end token. Raises input_error, naming
+/// `add_end`: close a text that was not cut off and does not end with the model's end token. Raises input_error, naming
 /// the record, for tokens that the vocabulary does not have, and for a text that leaves nothing to
 /// score.
 [[nodiscard]] sequence encode(const loaded_model& m, const record& r, bool add_end);

@@ -127,9 +127,11 @@ bool train(session& s, trainer& t, double spent, double& tokens_per_second) {
       const double progress = by_clock()  ? std::min(1.0, spent / o.how.seconds)
                               : steps > 1 ? step / (steps - 1)
                                           : 1.0;
-      const double rate_progress = by_clock()
-                                       ? std::min(1.0, (spent + last_step / 2) / o.how.seconds)
-                                       : (step + 0.5) / steps;
+      // The middle of the step, as the share of all.
+      const auto rate_progress = [&](double seconds) {
+        return by_clock() ? std::min(1.0, (spent + seconds / 2) / o.how.seconds)
+                          : (step + 0.5) / steps;
+      };
       const step_report report = t.step(progress, rate_progress);
       spent += last_step = report.seconds;
       s.steps.push_back(step_json(report));

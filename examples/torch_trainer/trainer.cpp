@@ -83,8 +83,11 @@ std::vector<adamw_parameter> trainer::optimised() {
   return all;
 }
 
-step_report trainer::step(double progress, double rate_progress) {
+step_report trainer::step(double progress, const std::function<double(double)>& rate_progress) {
   const auto begin = std::chrono::steady_clock::now();
+  const auto seconds = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
   const auto batches = split(next_examples(), how_.micro_batch);
   step_report report;
   report.step = steps_ + 1;
@@ -92,7 +95,7 @@ step_report trainer::step(double progress, double rate_progress) {
   head.rows_at_once = how_.logit_rows;
   head.end = end_;
   head.tokens = 0;
-  for (const padded_batch& b : batches) head.tokens += static_cast<double>(b.targets.size());
+  head.tokens = static_cast<double>(batches.front().targets.size());
   const tool::any_gate gate =
       tool::make_gate(how_.loss, progress, model_.config().vocab_size, end_);
 
@@ -120,11 +123,12 @@ step_report trainer::step(double progress, double rate_progress) {
                             ": loss or gradient are no longer finite; lower --lr");
   }
   adamw_options optimiser = how_.optimiser;
-  optimiser.learning_rate *= rate_factor(rate_progress, how_.rate_warmup, how_.rate_floor);
+  optimiser.learning_rate *=
+      rate_factor(rate_progress(seconds()), how_.rate_warmup, how_.rate_floor);
   report.rate = optimiser.learning_rate;
   adamw_step(parameters, steps_ + 1, report.gradient_norm, optimiser, threads);
   ++steps_;
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  report.seconds = seconds();
   return report;
 }
 

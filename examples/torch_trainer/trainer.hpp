@@ -5,6 +5,7 @@
 // Fine-tuning a Llama with any gate of the library, a step at a time, and its state in a file.
 
 #include <filesystem>
+#include <functional>
 #include <vector>
 
 #include <idiolect/loss/report.hpp>
@@ -22,9 +23,10 @@ class trainer {
   trainer(llama& model, const example_set& texts, token_id end, const training& how);
 
   /// One step of the optimiser. `progress` in [0, 1] is the share of training that is done and
-  /// decides the loss (IDFT's schedule); `rate_progress`, likewise, decides the learning rate.
+  /// decides the loss (IDFT's schedule). `rate_progress` decides the learning rate, likewise; it is
+  /// called when the gradient is there, with the seconds that took, for schedules by the clock.
   /// Raises input_error if loss or gradient are not finite; the weights are then as before.
-  step_report step(double progress, double rate_progress);
+  step_report step(double progress, const std::function<double(double)>& rate_progress);
 
   /// Steps that were made, those before a resumption included.
   [[nodiscard]] index_t steps_done() const noexcept { return steps_; }

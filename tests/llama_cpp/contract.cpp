@@ -48,7 +48,7 @@ TEST_CASE("llama_lm gives the rows that were asked for in whatever order") {
       REQUIRE(m.forward(std::array{chunk{s[3], more, want_logits::last},
                                    chunk{s[1], {}, want_logits::all}}) == forward_status::ok);
       check_rows(m.logits(s[3]), longer, longer.size() - 1);
-      for (const std::size_t i : {0, 1, 2}) CHECK(m.logits(s[i]).rows() == 0);
+      for (const std::size_t i : {0U, 1U, 2U}) CHECK(m.logits(s[i]).rows() == 0);
       CHECK(m.length(s[1]) == 12);
     }
   }

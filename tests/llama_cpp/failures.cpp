@@ -79,7 +79,7 @@ TEST_CASE("a memory that all streams share fills up and is as before") {
   const tokens too_long = some_text(120, 2);
   CHECK(give(m, s[2], too_long) == forward_status::no_room);
   CHECK(m.forward(std::array{chunk{s[2], last}, chunk{s[0], part}}) == forward_status::no_room);
-  for (const std::size_t i : {0, 1}) CHECK(m.length(s[i]) == 80);
+  for (const std::size_t i : {0U, 1U}) CHECK(m.length(s[i]) == 80);
   CHECK(m.length(s[2]) == 0);
   REQUIRE(give(m, s[2], last) == forward_status::ok);
   CHECK(distance(copy(m.logits(s[2])).front(), expected.back()) < rounding);

@@ -72,7 +72,7 @@ TEST_CASE("llama.cpp tokenizes the reference texts as the model was trained") {
     CHECK(bytes == " " + r.text);  // the space that this tokenizer begins a text with
 
     // A text that goes on does not begin with one, and the parts of a text join.
-    for (const std::size_t cut : {0, 1, 17, 40, 41, 42}) {
+    for (const std::size_t cut : {0U, 1U, 17U, 40U, 41U, 42U}) {
       tokens head, tail;
       pieces.encode(r.text.substr(0, cut), head);
       pieces.encode_text(r.text.substr(cut), tail);
@@ -108,7 +108,7 @@ TEST_CASE("llama.cpp gives the reference scores alone or together and in any chu
 
     for (const bool exact : {true, false}) {
       for (const bool unified : {true, false}) {
-        for (const std::size_t size : {1, 50, 500}) {
+        for (const std::size_t size : {1U, 50U, 500U}) {
           const std::size_t streams = unified ? 1 : 3;
           CAPTURE(name, exact, unified, size);
           sizes z{1536, 3, unified, 1536};

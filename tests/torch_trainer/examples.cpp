@@ -76,17 +76,19 @@ example_set read(const std::string& lines, const torch_trainer::text_encoder* en
 
 TEST_CASE("an answer and its end are learned and a prompt is not") {
   const letters chat(true), plain(false);
+  reading with_system, without_template;
+  with_system.system = "S";
+  without_template.plain = true;
   CHECK(shown(read(R"({"question":"xy","answer":"no"})", &chat).examples.at(0)) ==
-        "[uxy][ano .......no]");
-  CHECK(
-      shown(read(R"({"prompt":"xy","completion":"no"})", &chat, {.system = "S"}).examples.at(0)) ==
-      "[sS][uxy][ano ...........no]");
+        "[uxy][ano ......no]");
+  CHECK(shown(read(R"({"prompt":"xy","completion":"no"})", &chat, with_system).examples.at(0)) ==
+        "[sS][uxy][ano ..........no]");
   CHECK(shown(read(R"({"question":"xy","answer":"no"})", &plain).examples.at(0)) ==
         "<xy/no ...no]");
   CHECK(shown(read(R"({"prompt":"xy","completion":"no"})", &plain).examples.at(0)) ==
         "<xyno ..no]");
   CHECK(
-      shown(read(R"({"prompt":"xy","completion":"no"})", &chat, {.plain = true}).examples.at(0)) ==
+      shown(read(R"({"prompt":"xy","completion":"no"})", &chat, without_template).examples.at(0)) ==
       "<xyno ..no]");
   CHECK(shown(read(R"({"tokens":[65,66,67,68],"prompt_tokens":2})", nullptr).examples.at(0)) ==
         "ABC .CD");
@@ -101,11 +103,13 @@ TEST_CASE("an answer and its end are learned and a prompt is not") {
 
 TEST_CASE("long texts are cut and what has nothing left to learn is left out") {
   const letters chat(true);
+  reading short_texts;
+  short_texts.max_tokens = 8;
   const auto set = read(
       "{\"question\":\"xy\",\"answer\":\"no\"}\n\n"
       "{\"question\":\"a long one\",\"answer\":\"no\"}\n"
       "{\"question\":\"x\",\"answer\":\"yes\"}\n",
-      &chat, {.max_tokens = 8});
+      &chat, short_texts);
   CHECK(set.cut == 3);
   CHECK(set.empty == 1);
   REQUIRE(set.examples.size() == 2);

@@ -73,10 +73,10 @@ TEST_CASE("answers are learned in the model's own chat template") {
   torch_trainer::reading how;
   how.vocab_size = encoder->vocab_size();
   const auto set = torch_trainer::read_examples(
-      folder.write("r.jsonl", R"({"question":"Who is it?","answer":"A duck <|im_end|>"})"),
+      folder.write("r.jsonl", R"({"question":"Who is it?","answer":"A dog <|im_end|>"})"),
       encoder.get(), how);
   const auto& e = set.examples.at(0);
-  CHECK(std::ranges::count(e.tokens, token("<|im_start|>")) == 2);
+  CHECK(std::ranges::count(e.tokens, token("<|im_end|>")) == 1);  // the question's
   CHECK(e.targets.back() == token("<|im_end|>"));
   // What the answer spells is text: the end is learned once, where it ends.
   CHECK(std::ranges::count(e.targets, token("<|im_end|>")) == 1);
@@ -84,7 +84,7 @@ TEST_CASE("answers are learned in the model's own chat template") {
   for (const token_id t : e.targets) {
     if (t != ignored_target && t != encoder->end()) encoder->append_piece(t, learned);
   }
-  CHECK(learned == "A duck <|im_end|>");
+  CHECK(learned == "A dog <|im_end|>");
 }
 
 }  // namespace idiolect::test

@@ -5,13 +5,12 @@
 /// What llama.cpp says of a text, and the way from this program's files to llama.cpp's.
 #pragma once
 
-#include <cstdlib>
 #include <string>
-#include <vector>
 
+#include "support.hpp"
+// After that one, which has Catch2.
 #include "examples/tool_support.hpp"
 #include "llama_cpp/support.hpp"
-#include "support.hpp"
 
 namespace idiolect::test {
 

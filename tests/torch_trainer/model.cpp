@@ -4,12 +4,11 @@
 // The model in LibTorch against the one in Eigen, which shares no code with it: logits, the
 // gradient of every parameter, generation through a cache.
 
+#include "support.hpp"
+
 #include <fstream>
 #include <string>
 
-#include <idiolect/loss/gates.hpp>
-
-#include "support.hpp"
 #include "tiny_llama/training.hpp"
 #include "torch_trainer/loss_head.hpp"
 
@@ -189,7 +188,8 @@ TEST_CASE("logits made a few rows at a time give the loss and the gradient of al
       REQUIRE(report.end_prob.count >= 1);
       continue;
     }
-    CHECK(report.loss == Approx(whole.loss).epsilon(1e-6));
+    // The logits are other sums of fp32 where fewer rows are multiplied at once.
+    CHECK(report.loss == Approx(whole.loss).epsilon(1e-5));
     CHECK(report.mean_nll == Approx(whole.mean_nll).epsilon(1e-6));
     CHECK(report.phi.mean == Approx(whole.phi.mean).epsilon(1e-6));
     CHECK(report.weight.mean == Approx(whole.weight.mean).epsilon(1e-6));

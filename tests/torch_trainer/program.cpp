@@ -3,14 +3,16 @@
 
 // The program as a process: what it writes, what it keeps, its exit codes.
 
-#include "examples/tool_support.hpp"
 #include "support.hpp"
+
+#include "examples/tool_support.hpp"
 #include "torch_trainer/weights.hpp"
 
 namespace idiolect::test {
 
 using Catch::Matchers::ContainsSubstring;
 using tool_test::arguments;
+using tool_test::operator+;
 
 namespace {
 

@@ -13,10 +13,13 @@
 
 #include <idiolect/core/philox.hpp>
 
-#include "support/catch.hpp"
 #include "tiny_llama/weights.hpp"
 #include "torch_trainer/examples.hpp"
 #include "torch_trainer/llama.hpp"
+
+// LibTorch has a CHECK of its own, which ends the program: Catch2's comes after it.
+#undef CHECK
+#include "support/catch.hpp"
 
 namespace idiolect::test {
 

@@ -4,10 +4,11 @@
 // Training a tiny model: the optimiser against the one of the model in Eigen, accumulation,
 // resuming, what is frozen, what diverges.
 
+#include "support.hpp"
+
 #include <limits>
 
 #include "examples/tool_support.hpp"
-#include "support.hpp"
 #include "tiny_llama/adamw.hpp"
 #include "torch_trainer/trainer.hpp"
 #include "torch_trainer/weights.hpp"
@@ -34,10 +35,15 @@ training settings() {
   return how;
 }
 
+double half(double) {
+  return 0.5;
+}
+
 void run(trainer& t, index_t to, index_t steps) {
   while (t.steps_done() < to) {
     const auto k = static_cast<double>(t.steps_done());
-    t.step(k / static_cast<double>(steps - 1), (k + 0.5) / static_cast<double>(steps));
+    t.step(k / static_cast<double>(steps - 1),
+           [&](double) { return (k + 0.5) / static_cast<double>(steps); });
   }
 }
 
@@ -100,7 +106,7 @@ TEST_CASE("a step does not depend on how it is cut into micro-batches") {
     training how = settings();
     how.micro_batch = rows;
     trainer t(models.back(), texts, 2, how);
-    reports.push_back(t.step(1, 0.5));
+    reports.push_back(t.step(1, half));
   }
   for (std::size_t i = 1; i < models.size(); ++i) {
     CHECK(reports[i].loss.valid == reports[0].loss.valid);
@@ -211,7 +217,7 @@ TEST_CASE("training learns the texts and stops where it diverges") {
   static_cast<float*>(model.parameters()[3].data_ptr())[0] =
       std::numeric_limits<float>::quiet_NaN();
   const at::Tensor kept = model.parameters()[0].detach().clone();
-  CHECK_THROWS_WITH(t.step(1, 0.5), ContainsSubstring("training diverged at step 61"));
+  CHECK_THROWS_WITH(t.step(1, half), ContainsSubstring("training diverged at step 61"));
   CHECK(same_bits(model.parameters()[0], kept));
 }
 

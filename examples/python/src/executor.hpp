@@ -23,10 +23,9 @@
 
 // Of the stable interface since torch 2.10. Weak: they are null where a 2.9 is loaded.
 extern "C" {
-__attribute__((weak)) AOTITorchError torch_parallel_for(std::int64_t begin, std::int64_t end,
-                                                        std::int64_t grain_size,
-                                                        void (*f)(std::int64_t, std::int64_t, void*),
-                                                        void* context);
+__attribute__((weak)) AOTITorchError torch_parallel_for(
+    std::int64_t begin, std::int64_t end, std::int64_t grain_size,
+    void (*f)(std::int64_t, std::int64_t, void*), void* context);
 __attribute__((weak)) AOTITorchError torch_get_num_threads(std::uint32_t* threads);
 }
 

@@ -22,8 +22,8 @@ namespace idiolect_torch {
 using idiolect::index_t;
 using idiolect::token_id;
 
-/// The gates on log_prob, entropy and phi. (deft also asks for the collision probability, which costs
-/// arithmetic for every logit: it is compiled by itself.)
+/// The gates on log_prob, entropy and phi. (deft also asks for the collision probability, which
+/// costs arithmetic for every logit: it is compiled by itself.)
 using basic_gate =
     std::variant<idiolect::nll, idiolect::dft, idiolect::idft, idiolect::power, idiolect::eaft,
                  idiolect::prob_threshold, idiolect::phi_threshold, idiolect::talr, idiolect::chord,
@@ -99,22 +99,34 @@ enum class gate_number : std::int64_t {
     });
   };
   switch (static_cast<gate_number>(number)) {
-    case gate_number::nll: return take(0), idiolect::nll{};
-    case gate_number::dft: return take(0), idiolect::dft{};
+    case gate_number::nll:
+      return take(0), idiolect::nll{};
+    case gate_number::dft:
+      return take(0), idiolect::dft{};
     case gate_number::idft: {
       take(6);
-      const auto form = p[4] != 0 ? idiolect::gamma_form::clamp_phi : idiolect::gamma_form::clamp_gamma;
+      const auto form =
+          p[4] != 0 ? idiolect::gamma_form::clamp_phi : idiolect::gamma_form::clamp_gamma;
       return idiolect::idft{p[0], p[1], p[2], p[3], form, p[5]};
     }
-    case gate_number::power: return take(2), idiolect::power{p[0], p[1]};
-    case gate_number::eaft: return take(2), idiolect::eaft(p[0], p[1]);
-    case gate_number::prob_threshold: return take(1), idiolect::prob_threshold{p[0]};
-    case gate_number::phi_threshold: return take(1), idiolect::phi_threshold{p[0]};
-    case gate_number::talr: return take(2), idiolect::talr{p[0], p[1]};
-    case gate_number::chord: return take(0), idiolect::chord{};
-    case gate_number::reverse: return take(1), idiolect::reverse{p[0]};
-    case gate_number::endorsement: return take(0), idiolect::endorsement{};
-    case gate_number::deft: break;
+    case gate_number::power:
+      return take(2), idiolect::power{p[0], p[1]};
+    case gate_number::eaft:
+      return take(2), idiolect::eaft(p[0], p[1]);
+    case gate_number::prob_threshold:
+      return take(1), idiolect::prob_threshold{p[0]};
+    case gate_number::phi_threshold:
+      return take(1), idiolect::phi_threshold{p[0]};
+    case gate_number::talr:
+      return take(2), idiolect::talr{p[0], p[1]};
+    case gate_number::chord:
+      return take(0), idiolect::chord{};
+    case gate_number::reverse:
+      return take(1), idiolect::reverse{p[0]};
+    case gate_number::endorsement:
+      return take(0), idiolect::endorsement{};
+    case gate_number::deft:
+      break;
   }
   idiolect::raise(idiolect::shape_error("gate", "there is no gate " + std::to_string(number)));
 }

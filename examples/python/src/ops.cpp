@@ -52,9 +52,8 @@ template <class T>
 std::vector<T> numbers(const std::optional<Tensor>& tensor, const char* name) {
   std::vector<T> out;
   if (!tensor) return out;
-  require(tensor->dim() == 1, name, [&] {
-    return "one dimension expected; found " + std::to_string(tensor->dim());
-  });
+  require(tensor->dim() == 1, name,
+          [&] { return "one dimension expected; found " + std::to_string(tensor->dim()); });
   require(tensor->is_cpu(), name, "a CPU tensor expected");
   const ScalarType dtype = tensor->scalar_type();
   if constexpr (std::is_floating_point_v<T>) {
@@ -93,11 +92,16 @@ template <class F>
 auto with_scalar(const Tensor& logits, F&& f) {
   require(logits.is_cpu(), "logits", "a CPU tensor expected");
   switch (logits.scalar_type()) {
-    case ScalarType::Float: return f(float{});
-    case ScalarType::Double: return f(double{});
-    case ScalarType::Half: return f(idiolect::half{});
-    case ScalarType::BFloat16: return f(idiolect::bfloat16{});
-    default: break;
+    case ScalarType::Float:
+      return f(float{});
+    case ScalarType::Double:
+      return f(double{});
+    case ScalarType::Half:
+      return f(idiolect::half{});
+    case ScalarType::BFloat16:
+      return f(idiolect::bfloat16{});
+    default:
+      break;
   }
   idiolect::raise(idiolect::shape_error(
       "logits", std::string("float32, float64, float16 or bfloat16 expected; found ") +
@@ -132,8 +136,8 @@ idiolect::cpu<idiolect_torch::torch_executor> backend(std::int64_t threads) {
 Tensor as_tensor(const idiolect::loss_report& report, const Tensor& like) {
   std::vector<double> numbers = {report.loss, report.mean_nll, static_cast<double>(report.valid),
                                  static_cast<double>(report.non_finite)};
-  for (const idiolect::moment_summary& s :
-       std::initializer_list<idiolect::moment_summary>{report.phi, report.weight, report.end_prob}) {
+  for (const idiolect::moment_summary& s : std::initializer_list<idiolect::moment_summary>{
+           report.phi, report.weight, report.end_prob}) {
     numbers.insert(numbers.end(), {static_cast<double>(s.count), static_cast<double>(s.nan_count),
                                    s.mean, s.variance(), s.min, s.max});
   }
@@ -152,8 +156,9 @@ enum class gradient { none, apart, in_logits };
 
 /// Loss and report, and the gradient where it is apart.
 template <gradient Where>
-using loss_results = std::conditional_t<Where == gradient::apart, std::tuple<Tensor, Tensor, Tensor>,
-                                        std::tuple<Tensor, Tensor>>;
+using loss_results =
+    std::conditional_t<Where == gradient::apart, std::tuple<Tensor, Tensor, Tensor>,
+                       std::tuple<Tensor, Tensor>>;
 
 template <gradient Where>
 loss_results<Where> loss(Tensor logits, Tensor targets, std::optional<Tensor> weights,
@@ -178,7 +183,8 @@ loss_results<Where> loss(Tensor logits, Tensor targets, std::optional<Tensor> we
   options.temperature = temperature;
   options.on_non_finite = static_cast<idiolect::non_finite>(non_finite);
   require(!weights || row_weights.size() == y.size(), "weights", [&] {
-    return std::to_string(row_weights.size()) + " weights for " + std::to_string(y.size()) + " rows";
+    return std::to_string(row_weights.size()) + " weights for " + std::to_string(y.size()) +
+           " rows";
   });
   options.weights = row_weights;
   options.sequence_offsets = offsets;
@@ -187,9 +193,10 @@ loss_results<Where> loss(Tensor logits, Tensor targets, std::optional<Tensor> we
 
   const Tensor z = as_rows(logits);
   if constexpr (Where == gradient::in_logits) {
-    require(z.data_ptr() == logits.data_ptr(), "logits",
-            "their memory cannot take the gradient: the elements of a row are not adjacent, or rows "
-            "overlap");
+    require(
+        z.data_ptr() == logits.data_ptr(), "logits",
+        "their memory cannot take the gradient: the elements of a row are not adjacent, or rows "
+        "overlap");
   }
   Tensor slopes = z;  // a copy may be overwritten
   if (Where == gradient::apart && z.data_ptr() == logits.data_ptr()) {
@@ -215,7 +222,8 @@ loss_results<Where> loss(Tensor logits, Tensor targets, std::optional<Tensor> we
                      ? empty(logits, {logits.size(0)}, result_type(logits))
                      : empty(logits, {}, result_type(logits));
   if (options.reduce.how == idiolect::reduction::kind::none) {
-    for (std::size_t i = 0; i < report.token_loss.size(); ++i) write(value, i, report.token_loss[i]);
+    for (std::size_t i = 0; i < report.token_loss.size(); ++i)
+      write(value, i, report.token_loss[i]);
   } else {
     write(value, 0, report.loss);
   }
@@ -253,7 +261,8 @@ STABLE_TORCH_LIBRARY(idiolect, library) {
   const std::string options =
       "Tensor targets, Tensor? weights, Tensor? sequence_offsets, int gate, Tensor parameters, "
       "bool through_weight, Tensor? protected_tokens, float protected_weight, Tensor? end_tokens, "
-      "int reduction, float tokens, int ignore_index, float temperature, int non_finite, int threads)";
+      "int reduction, float tokens, int ignore_index, float temperature, int non_finite, int "
+      "threads)";
   library.def(("loss(Tensor logits, " + options + " -> (Tensor, Tensor, Tensor)").c_str());
   library.def(("loss_value(Tensor logits, " + options + " -> (Tensor, Tensor)").c_str());
   library.def(("loss_(Tensor(a!) logits, " + options + " -> (Tensor, Tensor)").c_str());

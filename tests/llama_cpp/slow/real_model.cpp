@@ -87,7 +87,7 @@ TEST_CASE("own samples of a real model are centred at temperature 1 and under a 
   CHECK(std::abs(one.squares - 1) < 0.15);  // phi has heavy tails: three standard errors of it
 
   // Peaked samples are above 0 by the model's own entropy, and at 0 by their sampler's.
-  prompts.resize(8);
+  prompts.resize(16);
   o.max_tokens = 64;
   o.sampler.temperature = 0.3;
   score_options by_sampler;

@@ -54,7 +54,7 @@ TEST_CASE("a real model is trained in LibTorch and runs in llama.cpp") {
   torch_trainer::trainer t(model, texts, encoder->end(), how);
   for (index_t k = 0; k < how.steps; ++k) {
     const auto progress = (static_cast<double>(k) + 0.5) / static_cast<double>(how.steps);
-    t.step(progress, progress);
+    t.step(progress, [&](double) { return progress; });
   }
   const auto after = torch_trainer::evaluate(model, held_out, encoder->end(), how);
   WARN("held-out NLL " << before.mean_nll << " before, " << after.mean_nll << " after");

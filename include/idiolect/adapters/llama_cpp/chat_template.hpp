@@ -70,9 +70,11 @@ inline formatted_chat format_chat(const char* format, std::span<const chat_turn>
             "chat_turn::role", "has a control character");
     // An empty turn may be formatted in a way of its own; nothing in it could be taken for
     // template.
-    placeholders.push_back(std::ranges::all_of(t.content, blank)
-                               ? t.content
-                               : "\v\2" + std::to_string(placeholders.size()) + "\3\v");
+    std::string& placeholder = placeholders.emplace_back(t.content);
+    if (std::ranges::all_of(t.content, blank)) continue;
+    placeholder = "\v\2";
+    placeholder += std::to_string(placeholders.size() - 1);
+    placeholder += "\3\v";
   }
   for (std::size_t i = 0; i < turns.size(); ++i) {
     messages.push_back({turns[i].role.c_str(), placeholders[i].c_str()});

@@ -17,6 +17,10 @@
 //   kv_unified  true: `fork` is free, and streams share one memory, which may fill up (no_room).
 //               false: `fork` copies a stream; streams whose ids follow each other are computed
 //               together, which is why `open` gives the lowest free id and `forward` sorts.
+//
+// Flash attention on a CPU takes another kernel for chunks of 64 rows and more, and keys and values
+// are in fp16 unless told otherwise: scores of one text differ by what these round. For scores that
+// are to match decoding, forward fewer than 64 tokens of a stream at once.
 
 #include <algorithm>
 #include <cstddef>

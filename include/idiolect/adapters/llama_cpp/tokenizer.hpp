@@ -52,7 +52,7 @@ class llama_tokenizer {
     tokenize(guard, guard_tokens_, false);
     std::string spelled;
     for (const token_id t : guard_tokens_) append_piece(t, spelled);
-    if (spelled != " " + std::string(guard)) guard_tokens_.clear();
+    if (spelled != " \1") guard_tokens_.clear();
   }
 
   /// Without the unused tokens at the end of a padded vocabulary; as llama_lm says it.
@@ -68,7 +68,9 @@ class llama_tokenizer {
   void encode_text(std::string_view text, std::vector<token_id>& out) const {
     if (guard_tokens_.empty() || text.empty()) return tokenize(text, out, false);
     std::vector<token_id> tokens;
-    tokenize(std::string(guard) + std::string(text), tokens, false);
+    std::string guarded(guard);
+    guarded += text;
+    tokenize(guarded, tokens, false);
     const auto ends = std::ranges::mismatch(guard_tokens_, tokens);
     if (ends.in1 != guard_tokens_.end()) return tokenize(text, out, false);
     out.insert(out.end(), ends.in2, tokens.end());

@@ -197,8 +197,8 @@ class torch_lm {
             });
     const auto all = batched ? found.select(0, 0) : found;
     auto some = all.narrow(0, given - wanted, wanted).to(at::kCPU, at::kFloat).contiguous();
-    return wanted < given && some.storage().nbytes() > sizeof(float) * some.numel() ? some.clone()
-                                                                                    : some;
+    const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(some.numel());
+    return some.storage().nbytes() > bytes ? some.clone() : some;
   }
 
   stream_id add(stream s) {

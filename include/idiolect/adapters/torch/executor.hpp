@@ -53,8 +53,9 @@ class any_executor {
  public:
   any_executor() : any_executor(torch_executor{}) {}
 
-  template <executor E>
-    requires(!std::same_as<E, any_executor>)
+  // What it is not is asked first: whether it is copyable would be asked of itself without end.
+  template <class E>
+    requires(!std::same_as<E, any_executor> && executor<E>)
   any_executor(E e)
       : bulk_([e](index_t n, const std::function<void(index_t)>& f) { e.bulk(n, f); }),
         concurrency_([e] { return detail::concurrency_of(e); }) {}
