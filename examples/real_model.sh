@@ -115,14 +115,14 @@ mkdir -p "$out/scores" "$out/done"
 trap 'say "stopped; the same command goes on from here" >&2; exit 130' INT TERM
 trap 'say "stage \"${current:-set-up}\" failed; the same command begins with it" >&2' ERR
 
-# stage <name> <what it does> <function>: unless its stamp is there.
+# stage <name> <what it does> <command>...: unless its stamp is there.
 stage() {
   current="$1"
   local stamp="$out/done/$1.json" start_ns seconds
   [[ -f "$stamp" ]] && { say "$2: is there"; return 0; }
   say "$2"
   start_ns="$(date +%s%N)"
-  "$3"
+  "${@:3}"
   seconds=$((($(date +%s%N) - start_ns) / 1000000))
   printf '{"stage": "%s", "seconds": %d.%03d, "finished": %s}\n' "$1" \
     $((seconds / 1000)) $((seconds % 1000)) "$(date +%s.%N)" >"$stamp.part"
@@ -143,32 +143,19 @@ deal_problems() {
 }
 setting() { sed -n "s/^ *\"$1\": \([0-9]*\),\{0,1\}$/\1/p" "$out/settings.json"; }
 
-sample_own() {
-  local length=(--max-tokens "$(setting max_tokens)")
-  tool sample "${chat[@]}" --prompts "$out/data/held_out.jsonl" --seed 1 "${length[@]}" --out "$out/own.jsonl"
-  tool sample "${chat[@]}" --prompts "$out/data/other_prompts.jsonl" --seed 2 "${length[@]}" --out "$out/own-other.jsonl"
-  tool sample "${chat[@]}" --prompts "$out/data/cool.jsonl" --temperature 0.3 --seed 3 "${length[@]}" --out "$out/cool.jsonl"
+# sample <name> <problems> <option>...
+sample() {
+  tool sample "${chat[@]}" --prompts "$out/data/$2.jsonl" --max-tokens "$(setting max_tokens)" \
+    --out "$out/$1.jsonl" "${@:3}"
 }
 
-score_texts() {
-  score own "$out/own.jsonl" "${chat[@]}"
-  score cool "$out/cool.jsonl" "${chat[@]}"
-  score cool-centred "$out/cool.jsonl" "${chat[@]}" --sampler-temperature 0.3
-  score reference "$out/data/held_out.jsonl" "${chat[@]}" --with-end
-  score swapped "$out/data/swapped.jsonl" "${chat[@]}" --with-end
-}
-
-# A small model needs an example of what is asked; the teacher's has notes in it, as its problem will.
 decode_with_hints() {
-  local task='Solve the problem in short steps. The last line is #### and the number.\n\n'
-  local example='Problem: A hen lays 2 eggs a day. How many eggs do 3 hens lay in 4 days?\n'
-  local solution='Solution: In a day 3 hens lay 3 * 2 = 6 eggs. In 4 days they lay 6 * 4 = 24 eggs.\n#### 24\n\n'
-  local notes='Notes: 3 * 2 = 6, then 6 * 4 = 24.\n#### 24\n'
+  local task='{question}\nWork it out in short steps. The last line is #### and the number.'
+  local hint='Here is a problem with its solution.\n\nProblem: {question}\nSolution: {hint}\n\n'
   tool rewrite "${chat[@]}" --in "$out/data/hinted.jsonl" --out "$out/accepted.jsonl" \
     --rejected "$out/rejected.jsonl" --json "$out/hinted.json" --trace --seed 4 --verifier numeric \
-    --delimiter '####' --beta 1 --rollouts 1 --tries 2 --max-tokens 120 --repeat-length 12 --repeat-times 3 \
-    --prompt-template "$task$example${solution}Problem: {question}" \
-    --hint-template "$task$example$notes${solution}Problem: {question}\nNotes: {hint}"
+    --beta 1 --rollouts 1 --tries 2 --max-tokens 120 --repeat-length 12 --repeat-times 3 \
+    --prompt-template "$task" --hint-template "${hint}Now solve it in your own words.\n$task"
   cat "$out/accepted.jsonl" "$out/rejected.jsonl" >"$out/hinted.jsonl"
   score hinted "$out/hinted.jsonl" "${chat[@]}"
 }
@@ -187,16 +174,6 @@ train_for() {
   [[ -z "$steps" ]] || long=(--steps "$steps")
   train "$1" --loss "$2" "${long[@]}" --batch 4 --lr 5e-5 --log-every 5 --seed 5
 }
-train_sft() { train_for sft nll; }
-train_idft() { train_for idft idft; }
-# The untouched weights take the same way, so that only training makes the difference.
-convert_untouched() {
-  "$bin/torch_trainer" --model "$model" --train "$out/data/train.jsonl" --out "$out/untouched" \
-    --steps 1 --batch 1 --lr 0
-  "$python" "$root/examples/torch_trainer/to_gguf.py" "$out/untouched" "$model" "$out/untouched.gguf" --type f16
-  rm -f "$out/untouched/model.safetensors"
-}
-
 # measure <name>: a model after training, by what is to be learned and what it wrote before.
 measure() {
   local of=(--chat --model "$out/$1.gguf" ${with_threads[@]+"${with_threads[@]}"})
@@ -205,22 +182,29 @@ measure() {
   score "$1-other" "$out/own-other.jsonl" "${of[@]}"
   tool sample "${of[@]}" --prompts "$out/data/asked.jsonl" --temperature 0 --max-tokens 96 --out "$out/answers-$1.jsonl"
 }
-measure_untouched() { measure untouched; }
-measure_sft() { measure sft; }
-measure_idft() { measure idft; }
 
 quick_flag=()
 [[ $quick == no ]] || quick_flag=(--quick)
 deal_problems
-stage own "the model answers by itself" sample_own
-stage scores "its answers and others' are scored" score_texts
-stage hinted "it answers with a hint" decode_with_hints
-stage untouched "its weights through LibTorch and back, untouched" convert_untouched
-stage sft "training with SFT" train_sft
-stage idft "training with IDFT" train_idft
-stage measure-untouched "the untouched model is measured" measure_untouched
-stage measure-sft "the model after SFT is measured" measure_sft
-stage measure-idft "the model after IDFT is measured" measure_idft
+stage own "the model answers problems by itself" sample own held_out --seed 1
+stage other "and other prompts" sample own-other other_prompts --seed 2
+stage cool "and problems at temperature 0.3" sample cool cool --seed 3 --temperature 0.3
+stage score-own "its answers are scored" score own "$out/own.jsonl" "${chat[@]}"
+stage score-cool "those at temperature 0.3" score cool "$out/cool.jsonl" "${chat[@]}"
+stage score-cool-centred "the same, centred by their sampler" \
+  score cool-centred "$out/cool.jsonl" "${chat[@]}" --sampler-temperature 0.3
+stage score-reference "the reference answers" \
+  score reference "$out/data/held_out.jsonl" "${chat[@]}" --with-end
+stage score-swapped "the answers to other problems" \
+  score swapped "$out/data/swapped.jsonl" "${chat[@]}" --with-end
+stage hinted "problems are answered with a hint" decode_with_hints
+# The untouched weights take the same way, so that only training makes the difference.
+stage untouched "the weights go through LibTorch and back, untouched" train untouched --steps 1 --batch 1 --lr 0
+stage sft "training with SFT" train_for sft nll
+stage idft "training with IDFT" train_for idft idft
+stage measure-untouched "the untouched model is measured" measure untouched
+stage measure-sft "the model after SFT" measure sft
+stage measure-idft "the model after IDFT" measure idft
 
 current=page
 printf '\n'

@@ -84,7 +84,7 @@ at::Tensor plain_attention(const at::Tensor& q, const at::Tensor& k, const at::T
   const index_t queries = q.size(2), keys = k.size(2);
   const double scale = 1 / std::sqrt(static_cast<double>(q.size(3)));
   const at::Tensor later =
-      at::ones({queries, keys}, at::TensorOptions().dtype(at::kBool)).triu(keys - queries);
+      at::ones({queries, keys}, at::TensorOptions().dtype(at::kBool)).triu(keys - queries + 1);
   const at::Tensor scores = at::matmul(q, k.transpose(2, 3)) * scale;
   return at::matmul(
       at::softmax(scores.masked_fill(later, -std::numeric_limits<float>::infinity()), -1), v);

@@ -78,6 +78,7 @@ double trainer::resume(const std::filesystem::path& path) {
     read_array(file, name, model_.parameters()[i], path.string());
     if (!first_[i].defined()) continue;
     read_array(file, "first." + name, first_[i], path.string());
+    read_array(file, "second." + name, second_[i], path.string());
   }
   steps_ = steps;
   return seconds.get<double>();

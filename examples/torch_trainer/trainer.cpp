@@ -95,7 +95,7 @@ step_report trainer::step(double progress, const std::function<double(double)>& 
   head.rows_at_once = how_.logit_rows;
   head.end = end_;
   head.tokens = 0;
-  head.tokens = static_cast<double>(batches.front().targets.size());
+  for (const padded_batch& b : batches) head.tokens += static_cast<double>(b.targets.size());
   const tool::any_gate gate =
       tool::make_gate(how_.loss, progress, model_.config().vocab_size, end_);
 

@@ -4,6 +4,8 @@
 
 // Random tensors, the same for any version of LibTorch, and tensors compared.
 
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <vector>
 
@@ -55,8 +57,8 @@ inline bool same_bits(const torch::Tensor& a, const torch::Tensor& b) {
   if (a.sizes() != b.sizes() || a.scalar_type() != b.scalar_type()) return false;
   const auto x = a.contiguous();
   const auto y = b.contiguous();
-  return x.numel() == 0 || std::memcmp(x.data_ptr(), y.data_ptr(),
-                                       x.element_size() * static_cast<std::size_t>(x.numel())) == 0;
+  return x.numel() == 0 ||
+         std::memcmp(x.data_ptr(), y.data_ptr(), static_cast<std::size_t>(x.nbytes())) == 0;
 }
 
 /// The number in a tensor of one.
