@@ -199,7 +199,7 @@ stage score-swapped "the answers to other problems" \
   score swapped "$out/data/swapped.jsonl" "${chat[@]}" --with-end
 stage hinted "problems are answered with a hint" decode_with_hints
 # The untouched weights take the same way, so that only training makes the difference.
-stage untouched "the weights go through LibTorch and back, untouched" train untouched --steps 1 --batch 1 --lr 0
+stage untouched "the weights go through LibTorch and back, untouched" train untouched --steps 1 --batch 1 --lr 1e-30
 stage sft "training with SFT" train_for sft nll
 stage idft "training with IDFT" train_for idft idft
 stage measure-untouched "the untouched model is measured" measure untouched
