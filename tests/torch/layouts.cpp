@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <cstddef>
 #include <functional>
 #include <mutex>
 #include <set>
@@ -179,7 +180,8 @@ void check_scores(at::ScalarType type) {
   for (const auto& l : layouts) {
     INFO(l.name);
     const auto logits = l.make(type);
-    const auto targets = random_target_tensor(logits.sizes().slice(0, logits.dim() - 1), vocab, 30);
+    const auto targets = random_target_tensor(
+        logits.sizes().slice(0, static_cast<std::size_t>(logits.dim() - 1)), vocab, 30);
     score_options options;
     options.temperature = 0.8;
     const auto z = logits.contiguous();
