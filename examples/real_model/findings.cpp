@@ -170,9 +170,9 @@ void of_training(const results& r, std::vector<finding>& out) {
     return c.learned.value > 0 ? decimal(c.own.value / c.learned.value, 2) : std::string("-");
   };
   out.push_back({"IDFT forgets less than SFT in the same time", above_zero(less),
-                 "SFT forgets more by " + with_interval(less, 3) +
-                     " nats a token. Forgotten for each nat that was learned: SFT " + ratio(*sft) +
-                     ", IDFT " + ratio(*idft) + "."});
+                 "Of its own answers SFT loses " + with_interval(less, 3) +
+                     " nats a token more than IDFT. Forgotten for each nat that was learned: SFT " +
+                     ratio(*sft) + ", IDFT " + ratio(*idft) + "."});
   const corpus* before = r.find("untouched", "reference");
   const measured closer = study::difference(r.find("sft", "reference")->phi(), before->phi());
   out.push_back({"After SFT the references are less foreign", above_zero(closer),

@@ -147,11 +147,11 @@ std::string training_section(const results& r) {
   html += "<div class=\"figures\">";
   html += figure(training_picture(r),
                  "<b>Training on the reference answers:</b> NLL of each batch before its step.");
-  html +=
-      figure(forgetting_picture(r),
-             "<b>Before and after,</b> each model in llama.cpp. What the model wrote before is "
-             "scored token by token: the rise estimates the KL divergence from the old model to "
-             "the new one.");
+  html += figure(
+      forgetting_picture(r),
+      "<b>What it moved,</b> each model in llama.cpp, with 95% intervals over texts. What the "
+      "model wrote before is scored token by token: the rise estimates the KL divergence "
+      "from the old model to the new one.");
   return html + "</div>" + answers_table(r);
 }
 

@@ -27,7 +27,7 @@ namespace real_model {
 
 /// NLL of the training batches over time.
 [[nodiscard]] std::string training_picture(const results& r);
-/// NLL of three kinds of text before and after.
+/// How far each training moved the NLL of three kinds of text.
 [[nodiscard]] std::string forgetting_picture(const results& r);
 
 }  // namespace real_model

@@ -33,8 +33,8 @@ constexpr std::array<std::pair<const char*, const char*>, 3> model_colours{
     {{"untouched", "plain"}, {"sft", "foreign"}, {"idft", "own"}}};
 
 std::string said(const rewritten& r) {
-  return r.how == "rollout"  ? "alone, accepted"
-         : r.how == "hinted" ? "with the hint, accepted"
+  return r.how == "rollout"  ? "alone: accepted"
+         : r.how == "hinted" ? "with hint: accepted"
                              : "rejected";
 }
 
@@ -134,34 +134,53 @@ std::string forgetting_picture(const results& r) {
     const char* key;
     const char* title;
   };
-  constexpr std::array groups{group{"reference", "held-out references: lower is learned"},
-                              group{"own", "own answers to problems: higher is forgotten"},
-                              group{"other", "own answers to other prompts: higher is forgotten"}};
-  double highest = 0.1;
-  for (const auto& [model, of] : r.models) {
-    for (const auto& [key, c] : of) highest = std::max(highest, c.all.mean_nll());
-  }
-  if (r.models.empty()) return {};
-  constexpr double left = 70, right = 340, bar = 15;
-  const double bottom = static_cast<double>(groups.size()) * (3 * bar + 34);
-  svg s(bottom + 40, "NLL of three kinds of text before and after training");
-  const scale x{0, highest, left, right};
-  s.x_axis(x, 6, bottom, round_ticks(0, highest), 1, "NLL, nats a token");
-  double y = 16;
+  constexpr std::array groups{group{"reference", "held-out references: falls, so it has learned"},
+                              group{"own", "its own answers to problems: rises, so it forgets"},
+                              group{"other", "its own answers to other prompts: likewise"}};
+  struct bar {
+    std::string title, colour, from_to;
+    measured rise;
+  };
+  std::vector<std::pair<std::string, std::vector<bar>>> shown;
+  double low = 0, high = 0.1;
   for (const auto& [key, title] : groups) {
+    std::vector<bar> bars;
+    for (const auto& [model, colour] : model_colours) {
+      const corpus* before = r.find("untouched", key);
+      const corpus* after = r.find(model, key);
+      if (before == nullptr || after == nullptr || before == after) continue;
+      bars.push_back(
+          {title_of(model), colour,
+           decimal(before->all.mean_nll(), 3) + " \u2192 " + decimal(after->all.mean_nll(), 3),
+           nll_rise(*before, *after)});
+      low = std::min(low, bars.back().rise.low);
+      high = std::max(high, bars.back().rise.high);
+    }
+    if (!bars.empty()) shown.emplace_back(title, std::move(bars));
+  }
+  if (shown.empty()) return {};
+  constexpr double left = 40, right = 300, height = 17;
+  double bottom = 0;
+  for (const auto& [title, bars] : shown) bottom += 36 + height * static_cast<double>(bars.size());
+  svg s(bottom + 40, "How far training moved the NLL of three kinds of text");
+  const scale x{low, high, left, right};
+  s.x_axis(x, 6, bottom, round_ticks(low, high), high - low < 0.6 ? 2 : 1,
+           "change of the NLL, nats a token");
+  s.line(x(0), 6, x(0), bottom, "rule");
+  double y = 16;
+  for (const auto& [title, bars] : shown) {
     s.text(4, y, title, "start", "strong");
     y += 8;
-    for (const auto& [model, colour] : model_colours) {
-      const corpus* c = r.find(model, key);
-      if (c == nullptr) continue;
-      const measured nll = c->nll();
-      s.text(left - 6, y + 10, title_of(model), "end", "label");
-      s.rect(left, y, x(nll.value) - left, bar - 3, std::string("fill-") + colour,
-             with_interval(nll, 3, false));
-      s.text(x(nll.value) + 5, y + 10, decimal(nll.value, 3), "start", "label");
-      y += bar;
+    for (const bar& b : bars) {
+      const double at = x(b.rise.value);
+      s.text(left - 6, y + 11, b.title, "end", "label");
+      s.rect(std::min(at, x(0)), y, std::fabs(at - x(0)), height - 3, "fill-" + b.colour,
+             with_interval(b.rise, 3));
+      s.line(x(b.rise.low), y + height / 2 - 1.5, x(b.rise.high), y + height / 2 - 1.5, "whisker");
+      s.text(396, y + 11, b.from_to, "end", "label");
+      y += height;
     }
-    y += 26;
+    y += 28;
   }
   return s.str();
 }

@@ -67,13 +67,12 @@ std::string path_picture(const results& r) {
 }
 
 std::string confusion_picture(const results& r) {
-  constexpr double left = 38, right = 388, top = 34, bottom = 290;
+  constexpr double left = 38, right = 388, top = 10, bottom = 266;
   const scale x{0, 5, left, right};
   const scale y{-2, 1, bottom, top};
-  svg s(330, "CLL over NLL, a point for each text");
+  svg s(306, "CLL over NLL, a point for each text");
   s.y_axis(y, left, right, {-2, -1, 0, 1}, 0);
   s.line(left, y(0), right, y(0), "dash");
-  double legend = left;
   for (std::size_t k = kinds.size(); k-- > 0;) {
     const corpus* c = r.find(kinds[k].key);
     if (c == nullptr) continue;
@@ -85,12 +84,12 @@ std::string confusion_picture(const results& r) {
                    decimal(score.mean_phi(), 2, true));
     }
   }
+  double legend = bottom - 44;
   for (const auto& [key, colour] : kinds) {
     if (r.find(key) == nullptr) continue;
-    const std::string title = title_of(key);
-    s.circle(legend + 4, 12, 4, std::string("fill-") + colour);
-    s.text(legend + 12, 16, title, "start", "label");
-    legend += 24 + 5 * static_cast<double>(title.size());
+    s.circle(left + 12, legend - 4, 4, std::string("fill-") + colour);
+    s.text(left + 20, legend, title_of(key));
+    legend += 16;
   }
   s.x_axis(x, top, bottom, {0, 1, 2, 3, 4, 5}, 0,
            "NLL of a text, nats a token: to the left likely (up: CLL)");

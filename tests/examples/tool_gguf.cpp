@@ -72,7 +72,7 @@ TEST_CASE("tool: a GGUF has the scores of the checkpoint it was made of") {
   if (checkpoint.empty()) return;
   const scratch folder;
   std::string lines;
-  for (int i = 0; i < 5; ++i) lines += std::string(story).substr(0, 60 + 15 * i) + "\n\n";
+  for (int i = 0; i < 5; ++i) lines += std::string(story).substr(0, std::size_t(60 + 15 * i)) + "\n\n";
   const auto in = folder.write("in.txt", lines);
   fs::create_symlink(gguf, folder / "named.bin");  // not the name says what it is
   const arguments text = {"--in", in, "--split", "blank"};
