@@ -179,6 +179,7 @@ int main(int argc, char** argv) {
   const int most = argc > 3 ? std::max(1, std::atoi(argv[3])) : 64;
   const int threads =
       argc > 4 ? std::atoi(argv[4]) : static_cast<int>(std::thread::hardware_concurrency());
+  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // a line as soon as it is known
   const llama_model_ptr model(llama_model_load_from_file(path, llama_model_default_params()));
   if (!model) return std::fprintf(stderr, "no model %s\n", path), 1;
   const idiolect::llama_tokenizer pieces(model.get());

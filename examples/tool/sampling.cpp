@@ -21,6 +21,8 @@ struct running {
   idiolect::stream_id stream;
   index_t fed = 0;      // tokens that are in the stream
   index_t feeding = 0;  // tokens of the current call
+  // Of that call. One thread at a time asks a model.
+  idiolect::matrix_view<const float> logits = {};
   bool failed = false;
 };
 
@@ -49,9 +51,8 @@ std::vector<sampled_text> sample_all(language_model& model, const executor& work
   // Draws the next token of a text from the last row of its logits.
   const auto draw = [&](running& r) {
     sampled_text& t = texts[r.number];
-    const auto logits = model.logits(r.stream);
-    const auto choice =
-        idiolect::sampled_distribution(logits.row(logits.rows() - 1), logits.cols(), how.sampler);
+    const auto choice = idiolect::sampled_distribution(r.logits.row(r.logits.rows() - 1),
+                                                       r.logits.cols(), how.sampler);
     r.failed = choice.empty();
     if (r.failed) return;
     const idiolect::philox numbers{how.seed, r.number};
@@ -100,6 +101,7 @@ std::vector<sampled_text> sample_all(language_model& model, const executor& work
       throw input_error("the model could not go on: no room for " + std::to_string(active.size()) +
                         " streams; try --streams 1");
     }
+    for (running& r : active) r.logits = model.logits(r.stream);
     workers.bulk(static_cast<index_t>(active.size()), [&](index_t i) {
       running& r = active[static_cast<std::size_t>(i)];
       r.fed += r.feeding;

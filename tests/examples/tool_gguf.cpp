@@ -127,6 +127,27 @@ TEST_CASE("tool: a GGUF samples, and its samples are its own") {
   CHECK_THAT(said.out, ContainsSubstring("finish: length"));
 }
 
+// llama.cpp orders the rows of a call when it is asked for one: two threads that ask at once would
+// draw from each other's.
+TEST_CASE("tool: a GGUF samples the same texts with any number of threads") {
+  const auto gguf = fixture("stories.gguf");
+  if (gguf.empty()) return;
+  const scratch folder;
+  std::string prompts;
+  for (std::size_t n = 3; n < 200; n += 5) {
+    prompts += nlohmann::json{{"prompt", std::string(story).substr(0, n)}}.dump() + "\n";
+  }
+  const auto in = folder.write("prompts.jsonl", prompts);
+  const auto sampled = [&](const std::string& threads) {
+    run_well({"sample", "--model", gguf, "--threads", threads, "--streams", "8", "--prompts", in,
+              "--max-tokens", "12", "--out", folder / "own.jsonl"});
+    return folder.read_lines("own.jsonl");
+  };
+  const auto alone = sampled("1");
+  CHECK(sampled("4") == alone);
+  CHECK(sampled("8") == alone);
+}
+
 TEST_CASE("tool: a chat is scored, sampled and rewritten in the model's template") {
   const auto gguf = fixture("chat_chatml.gguf");
   if (gguf.empty()) return;

@@ -56,7 +56,9 @@ enum class forward_status : std::uint8_t {
 ///      so by `device_logits`.
 ///  (7) `c.is_end(t)`: the model ends its text with t. There may be several such tokens;
 ///      the decoder ends a text with any of them. May be asked from several threads.
-///  (8) One thread at a time uses a model; it belongs to no thread in particular.
+///  (8) One thread at a time uses a model, its const members too (engines order and wait for rows
+///      when they are asked for); it belongs to no thread in particular. The rows that a view shows
+///      may be read by several.
 template <class M>
 concept causal_lm = requires(M& m, const M& c, stream_id s, token_id t,
                              std::span<const chunk> chunks) {

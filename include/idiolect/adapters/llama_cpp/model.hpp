@@ -164,6 +164,7 @@ class llama_lm {
     const std::int32_t code = llama_decode(context_, batch);
     if (code == 0) {
       for (const chunk& c : by_id_) at(c.stream).length += std::ssize(c.tokens);
+      find_rows();
       return forward_status::ok;
     }
     for (const chunk& c : by_id_) at(c.stream).rows = 0;
@@ -172,14 +173,11 @@ class llama_lm {
     return undo(code == 2);
   }
 
-  /// llama.cpp's own rows, a stride of its whole table apart. Also what computes them is waited for
-  /// here, where it is a device.
+  /// llama.cpp's own rows, a stride of its whole table apart. Several threads may ask.
   [[nodiscard]] matrix_view<const float> logits(stream_id s) const {
     const stream& held = at(s);
     if (held.rows == 0) return {nullptr, 0, vocab_size_};
-    const float* const first = llama_get_logits_ith(context_, held.first_row);
-    require<backend_error>(first != nullptr, "llama_context", "has no logits");
-    return {first, held.rows, vocab_size_, columns_};
+    return {held.logits, held.rows, vocab_size_, columns_};
   }
 
  private:
@@ -187,8 +185,9 @@ class llama_lm {
     llama_seq_id id = 0;
     bool open = false;
     index_t length = 0;
-    index_t rows = 0;            // of logits, from the last forward
-    std::int32_t first_row = 0;  // the token of the last batch that has the first of them
+    index_t rows = 0;               // of logits, from the last forward
+    std::int32_t first_row = 0;     // the token of the last batch that has the first of them
+    const float* logits = nullptr;  // the first of them
   };
 
   [[nodiscard]] const stream& at(stream_id s) const {
@@ -258,6 +257,17 @@ class llama_lm {
       }
     }
     if (one_.size() < tokens_.size()) one_.resize(tokens_.size(), 1);
+  }
+
+  // llama.cpp waits for a device, and puts the rows of several micro-batches in order, when it is
+  // first asked for one: it moves rows, so two threads that ask at once get each other's.
+  void find_rows() {
+    for (const chunk& c : by_id_) {
+      stream& s = at(c.stream);
+      if (s.rows == 0) continue;
+      s.logits = llama_get_logits_ith(context_, s.first_row);
+      require<backend_error>(s.logits != nullptr, "llama_context", "has no logits");
+    }
   }
 
   // Whether the cache still has what the token after the first `length` of `s` looks at.
