@@ -271,15 +271,37 @@ command add_rewrite(CLI::App& tool) {
                "for the default model and its kin, else none)")
       ->type_name("TEXT")
       ->group(group);
+  app.add_flag("--delimiter-at-line-start", o->delimiter_at_line_start,
+               "the delimiter counts at the start of a line only: elsewhere it is quoted")
+      ->group(group);
+  app.add_option("--reasoning-end", o->reasoning_end,
+                 "delimiter and answer count behind TEXT only, e.g. '</think>'")
+      ->type_name("TEXT")
+      ->group(group);
 
   group = "Verifier";
   add_optional(
       app, "--verifier", o->verifier,
       "who accepts an answer: `answer` (behind the delimiter: the reference's bytes), "
-      "`numeric` (the same number behind ####, in \\boxed{}, or after A:), `exact`, `none`, "
+      "`numeric` (the same number, list, set or option behind ####, in \\boxed{}, or after A:), "
+      "`exact`, `none`, "
       "`regex:PATTERN`, `command:PROGRAM` (default: answer for the default model, else "
       "numeric)")
       ->type_name("KIND")
+      ->group(group);
+  app.add_option("--percent", o->percent,
+                 "of numeric: what 50% is: 50 (`ignored`, default), 0.5 (`hundredths`), or itself "
+                 "(`kept`)")
+      ->check(CLI::IsMember({"ignored", "hundredths", "kept"}))
+      ->type_name("ignored|hundredths|kept")
+      ->group(group);
+  app.add_option("--unit", o->units,
+                 "of numeric: a word that need not stand behind a number, such as cm; may stand "
+                 "several times")
+      ->allow_extra_args(false)
+      ->type_name("WORD")
+      ->group(group);
+  app.add_flag("--any-order", o->any_order, "of numeric: a bare list may come in any order")
       ->group(group);
   app.add_option("--verifier-arg", o->verifier_arguments,
                  "an argument of the program, as it is; may stand several times")

@@ -37,6 +37,8 @@ struct rewrite_command_options {
 
   // Those whose absence means something are optional until `complete`.
   std::optional<std::string> delimiter;
+  bool delimiter_at_line_start = false;
+  std::string reasoning_end;
   std::optional<std::string> prompt_template;
   std::optional<std::string> hint_template;
   std::string hint = "solution";
@@ -47,6 +49,9 @@ struct rewrite_command_options {
   std::vector<std::string> verifier_arguments;
   double verifier_timeout = 10;  ///< seconds
   std::optional<index_t> verifier_parallel;
+  std::string percent = "ignored";
+  std::vector<std::string> units;
+  bool any_order = false;
 
   std::string schedule = "linear";
   std::optional<double> beta;

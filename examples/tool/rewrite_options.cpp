@@ -75,6 +75,8 @@ void complete(rewrite_command_options& o, const loaded_model& m) {
   belongs("--low", o.low, o.schedule == "piecewise");
   belongs("--high", o.high, o.schedule == "piecewise");
   belongs("--lambda", o.lambda, o.schedule == "constant");
+  require_usage(!o.delimiter_at_line_start || world || !o.delimiter.value_or("").empty(),
+                "--delimiter-at-line-start needs --delimiter");
   require_usage(!o.max_lag || o.defer_student, "--max-lag belongs to --defer-student");
   if (o.max_lag) require_range("--max-lag", static_cast<double>(*o.max_lag), 1, 1e9);
   if (!o.parallel) o.parallel = m.llama2c != nullptr ? 32 : 16;
@@ -154,6 +156,8 @@ idiolect::hinted_options policy_of(const rewrite_command_options& o, const loade
                     .order = o.temperature_first ? idiolect::sampler_order::temperature_first
                                                  : idiolect::sampler_order::temperature_last};
   policy.delimiter = unescape(*o.delimiter);
+  policy.delimiter_at_line_start = o.delimiter_at_line_start;
+  if (!policy.delimiter.empty()) policy.delimiter_after = unescape(o.reasoning_end);
   if (m.end >= 0) policy.end_tokens = {m.end};  // beside the model's own
   policy.teacher_first_token = o.first_token == "teacher";
   if (o.entropy_vocab) {
@@ -167,7 +171,10 @@ idiolect::hinted_options policy_of(const rewrite_command_options& o, const loade
   return policy;
 }
 
-any_verifier verifier_of(const rewrite_command_options& o) {
+namespace {
+
+/// The verifier of an answer, wherever in the text that stands.
+any_verifier verifier_of_answer(const rewrite_command_options& o) {
   const std::string kind = o.verifier->substr(0, o.verifier->find(':'));
   const std::string rest =
       kind.size() < o.verifier->size() ? o.verifier->substr(kind.size() + 1) : "";
@@ -176,6 +183,8 @@ any_verifier verifier_of(const rewrite_command_options& o) {
                 "--verifier-arg belongs to --verifier command:PROGRAM");
   require_usage(!o.verifier_parallel || kind == "command",
                 "--verifier-parallel belongs to --verifier command:PROGRAM");
+  require_usage(kind == "numeric" || (o.percent == "ignored" && o.units.empty() && !o.any_order),
+                "--percent, --unit and --any-order belong to --verifier numeric");
   if (kind == "regex") {
     require_usage(!rest.empty(), "--verifier regex:PATTERN: expected a pattern after the colon");
     return named("--verifier regex", [&] { return by_reference(idiolect::regex_verifier(rest)); });
@@ -200,7 +209,12 @@ any_verifier verifier_of(const rewrite_command_options& o) {
   }
   if (kind == "numeric") {
     const bool known = delimiter == "####" || delimiter == "\\boxed{" || delimiter == "A:";
-    return by_reference(idiolect::numeric_verifier{known ? "" : delimiter});
+    using idiolect::percent_sign;
+    const percent_sign percent = o.percent == "kept"         ? percent_sign::kept
+                                 : o.percent == "hundredths" ? percent_sign::hundredths
+                                                             : percent_sign::ignored;
+    return by_reference(
+        idiolect::numeric_verifier{known ? "" : delimiter, {percent, o.units, o.any_order}});
   }
   if (kind == "exact") return by_reference(idiolect::exact_verifier{});
   if (kind == "none") return by_reference(idiolect::accept_all{});
@@ -208,6 +222,18 @@ any_verifier verifier_of(const rewrite_command_options& o) {
       "--verifier: expected answer, numeric, exact, none, regex:PATTERN or "
       "command:PROGRAM, found '" +
       printable(*o.verifier) + "'");
+}
+
+}  // namespace
+
+any_verifier verifier_of(const rewrite_command_options& o) {
+  any_verifier answer = verifier_of_answer(o);
+  if (o.reasoning_end.empty()) return answer;
+  return [end = unescape(o.reasoning_end), answer = std::move(answer)](const source_record* r,
+                                                                       std::string_view text) {
+    const auto at = text.rfind(end);
+    return at != std::string_view::npos && answer(r, text.substr(at + end.size()));
+  };
 }
 
 demand demand_of(const rewrite_command_options& o, const source_file& file) {
@@ -243,6 +269,8 @@ std::string header_of(const rewrite_command_options& o, const loaded_model& m,
       {"--unknown", m.keep_unknown},
       {"--on-bad-record", o.on_bad_record},
       {"--delimiter", *o.delimiter},
+      {"--delimiter-at-line-start", o.delimiter_at_line_start},
+      {"--reasoning-end", o.reasoning_end},
       {"--prompt-template", *o.prompt_template},
       {"--hint-template", *o.hint_template},
       {"--hint", o.hint},
@@ -251,6 +279,9 @@ std::string header_of(const rewrite_command_options& o, const loaded_model& m,
       {"--verifier", *o.verifier},
       {"--verifier-arg", o.verifier_arguments},
       {"--verifier-timeout", o.verifier_timeout},
+      {"--percent", o.percent},
+      {"--unit", o.units},
+      {"--any-order", o.any_order},
       {"--schedule", o.schedule},
       {"--beta", *o.beta},
       {"--centre", *o.centre},

@@ -315,12 +315,21 @@ TEST_CASE("a text ends with a stop string, wherever tokens cut it") {
   const auto line = decode(model, {.delimiter = "pq", .stop_after_answer = true, .max_tokens = 80});
   CHECK(line.text.stop == stop_reason::stop_string);
   CHECK(line.text.bytes == "abcdefghijklmnopqrstuvwxyz\n");
+  // A delimiter that is quoted earlier ends nothing: it counts at a line's start, or behind a mark.
+  const auto late = decode(model, {.delimiter = "abc",
+                                   .delimiter_at_line_start = true,
+                                   .delimiter_after = "xyz",
+                                   .stop_after_answer = true,
+                                   .max_tokens = 80});
+  CHECK(late.text.bytes == "abcdefghijklmnopqrstuvwxyz\nabcdefghijklmnopqrstuvwxyz\n");
   const archetype::byte_tokenizer pieces;
   const auto refused = [&](hinted_options o) {
     CHECK_THROWS_AS(hinted_policy(cpu{}, pieces, constant_lambda{1}, std::move(o)), shape_error);
   };
   refused({.stop_strings = {"x", ""}});
   refused({.stop_after_answer = true});
+  refused({.delimiter_at_line_start = true});
+  refused({.delimiter_after = "x"});
 }
 
 TEST_CASE("a caller sees each token and may end one text") {

@@ -67,6 +67,41 @@ TEST_CASE("a byte sequence is found across any borders of pieces") {
   CHECK(found < 4500);
 }
 
+TEST_CASE("a delimiter counts where its rule says, across any borders of pieces") {
+  random_source random(3);
+  index_t found = 0;
+  for (int round = 0; round < 8000; ++round) {
+    delimiter_rule rule{random_bytes(random, 3, "#a"), random.below(2) == 0,
+                        random.below(2) == 0 ? random_bytes(random, 3, "a>") : ""};
+    delimiter_watch watch(rule);
+    std::string text;
+    for (int piece = 0; piece < 14; ++piece) {
+      const std::string bytes = random_bytes(random, 4, "#a> \n*");
+      text += bytes;
+      // By hand: behind the first `after`, the first delimiter that only marks stand before.
+      const auto open = text.find(rule.after);
+      std::size_t end = 0;
+      if (open != std::string::npos && !rule.delimiter.empty()) {
+        const std::string rest = text.substr(open + rule.after.size());
+        for (auto at = rest.find(rule.delimiter); at != std::string::npos && end == 0;
+             at = rest.find(rule.delimiter, at + 1)) {
+          const auto line = rest.substr(0, at).rfind('\n') + 1;
+          const auto before = rest.substr(line, at - line);
+          if (!rule.line_start || before.find_first_not_of(" \t*_") == std::string::npos) {
+            end = open + rule.after.size() + at + rule.delimiter.size();
+          }
+        }
+      }
+      if (watch.add(text, bytes.size()) != (end > 0) || watch.end() != end) {
+        FAIL("'" << rule.delimiter << "' behind '" << rule.after << "' in '" << text << "'");
+      }
+    }
+    found += watch.found() ? 1 : 0;
+  }
+  CHECK(found > 1000);
+  CHECK(found < 7000);
+}
+
 TEST_CASE("an n-gram that comes back is counted as by hand") {
   random_source random(2);
   index_t stopped = 0;

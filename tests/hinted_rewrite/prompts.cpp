@@ -96,6 +96,47 @@ TEST_CASE("prompts from templates") {
   CHECK(text_of(a.reference) == std::string("So: #### 5") + '\0');
 }
 
+// A tokenizer with a piece across the border of question and answer: "?" and "A" are one.
+struct joining_tokenizer {
+  static constexpr token_id joined = 256;
+  [[nodiscard]] index_t vocab_size() const { return 257; }
+  void encode(std::string_view text, std::vector<token_id>& out) const {
+    for (; !text.empty(); text.remove_prefix(1)) {
+      const bool both = text.starts_with("?A");
+      out.push_back(both ? joined : static_cast<unsigned char>(text[0]));
+      if (both) text.remove_prefix(1);
+    }
+  }
+  void append_piece(token_id t, std::string& bytes) const {
+    if (t == joined) {
+      bytes += "?A";
+    } else {
+      bytes += static_cast<char>(t);
+    }
+  }
+};
+
+TEST_CASE("a reference is scored in a text that was put together once") {
+  const joining_tokenizer joining;
+  const template_prompter prompts(
+      joining, {.templates = {.student = "{question}", .teacher = "{hint}{question}"}});
+  const auto p = prompts(question_answer{"Q?", "A 5"});
+  CHECK(p.student == std::vector<token_id>{'Q', '?'});  // what is asked stays as it is
+  // Before: after "Q?" the "?A" of the whole text, as if the question had two question marks.
+  std::string text;
+  for (const token_id t : p.before_reference()) joining.append_piece(t, text);
+  for (const token_id t : p.reference) joining.append_piece(t, text);
+  CHECK(text == "Q?A 5");
+  CHECK(p.before_reference().size() == 1);
+  CHECK(p.reference.front() == joining_tokenizer::joined);
+  // Where nothing is shared, there is nothing to score it after.
+  CHECK(prompts(question_answer{"?", "A 5"}).reference.empty());
+  // The usual case.
+  const auto usual = prompts(question_answer{"Q", "A 5"});
+  CHECK(usual.before_reference().size() == usual.student.size());
+  CHECK(usual.reference == std::vector<token_id>{'A', ' ', '5'});
+}
+
 TEST_CASE("templates that cannot work are refused") {
   using Catch::Matchers::ContainsSubstring;
   const auto made = [](std::string student, std::string teacher) {

@@ -107,6 +107,27 @@ TEST_CASE("exact verifier") {
                               {"we 1>5", "ok>5 or so", false}});
 }
 
+TEST_CASE("what is quoted while the model reasons answers nothing") {
+  const behind_marker after{"</think>", numeric_verifier{}};
+  check(after, {{"#### 5", "<think>say \"#### 4\"</think>\n#### 5", true},
+                {"5", "</think>#### 4</think>#### 5", true},
+                {"5", "<think>#### 5</think> so it is 5", false},
+                {"5", "<think>#### 5", false},  // it never came to its answer
+                {"5", "", false}});
+}
+
+TEST_CASE("a text full of boxes that are never closed is read in linear time") {
+  std::string open;
+  for (int k = 0; k < 150'000; ++k) open += "\\boxed{";
+  const auto begin = std::chrono::steady_clock::now();
+  CHECK_FALSE(answer_after(open, "\\boxed{"));
+  CHECK_FALSE(marked_answer(open));
+  CHECK(answer_after("\\boxed{7}" + open, "\\boxed{") == "7");
+  CHECK(numeric_verifier{}("7", "\\boxed{7}" + open));
+  CHECK_FALSE(numeric_verifier{}("7", open + "7"));
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(20));
+}
+
 TEST_CASE("numeric verifier: where the answer stands") {
   check(numeric_verifier{}, {{"work\n#### 72", "thus\n#### 72", true},
                              {"72", "#### 72", true},
@@ -166,7 +187,11 @@ TEST_CASE("numeric verifier: what is the same number") {
       {"1/0", "2/0", false},
       {R"(12{,}000)", "12000", true},
       {R"(12\,000)", "12000", true},
-      {"1e3", "1000", false},
+      {"1e3", "1000", true},
+      {"1e3", "1e4", false},
+      {"1e999999999", "10e999999998", true},   // no digit is written out
+      {"1e9999999999", "1e9999999999", true},  // as text
+      {"1e9999999999", "10e9999999998", false},
       {"18 dollars", "18", false},
       {"18 dollars", "18 dollars.", true},
       {"1.2.3", "1.2.3", true},
@@ -180,7 +205,9 @@ TEST_CASE("numeric verifier: what is the same number") {
       {"0.1000000000000000000001", "0.1", false},
       {"123456789012345678901234567890", "123,456,789,012,345,678,901,234,567,890.0", true},
       {std::string(900, '9'), std::string(900, '9') + ".0", true},
-      {std::string(5000, '9'), std::string(5000, '9'), true},  // too long: as text
+      {std::string(5000, '9'), std::string(5000, '9') + ".0", true},
+      {std::string(5000, '9'), std::string(4999, '9') + "8", false},
+      {std::string(5000, '9') + "/1", std::string(5000, '9'), false},  // as text
   };
   for (const auto& c : cases) {
     INFO("'" << c.a.substr(0, 60) << "' and '" << c.b.substr(0, 60) << "'");
@@ -224,21 +251,6 @@ TEST_CASE("numeric verifier: every label of GSM8K") {
 #else
   test::skip("nlohmann-json is not there to read GSM8K with");
 #endif
-}
-
-TEST_CASE("regex verifier") {
-  check(regex_verifier("^ok .*>[0-9]$"), {{"", "ok 1>5", true}, {"", "so 1>5", false}});
-  check(regex_verifier("answer is ([^.]*)"), {{"the answer is 5.", "I say: answer is  5 .", true},
-                                              {"5", "answer is 5", true},
-                                              {"5", "answer is 4. No: answer is 5.", true},
-                                              {"5", "answer is 5. No: answer is 4.", false},
-                                              {"5", "five", false},
-                                              {"", "answer is ", false}});
-  CHECK_THROWS_AS(regex_verifier("a(b"), shape_error);
-  CHECK_THROWS_WITH(regex_verifier("a(b"), Catch::Matchers::ContainsSubstring("'a(b'"));
-  // A text that never ended: only its end is searched, on a bounded stack.
-  const std::string endless = std::string(5'000'000, 'x') + " answer 7";
-  CHECK(regex_verifier("((.|\\n)*) answer 7")(std::string(4087, 'x'), endless));
 }
 
 TEST_CASE("command verifier") {
@@ -292,6 +304,7 @@ TEST_CASE("verifiers: any bytes are a text") {
                                "\\",           "1",        "-",   "/", ".",  "\\frac{",
                                "\xE2\x88\x92", "\xE2",     "\0"s, ",", "$",  " "};
   const regex_verifier pattern("A:\\s*(\\S+)");
+  const behind_marker behind{"\n", numeric_verifier{}};
   for (int i = 0; i < 20'000; ++i) {
     std::string text, reference;
     for (int k = 0; k < 12; ++k) {
@@ -302,6 +315,7 @@ TEST_CASE("verifiers: any bytes are a text") {
     CHECK(same == numeric_verifier{}(reference, text));
     (void)exact_verifier{"\\boxed{"}(reference, text);
     (void)pattern(reference, text);
+    CHECK((!behind(reference, text) || text.find('\n') != std::string::npos));
     if (const auto own = marked_answer(text); own && !simplified_answer(*own).empty()) {
       CHECK(numeric_verifier{}(text, text));  // every answer is its own
     }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <concepts>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,6 +38,16 @@ struct rewrite_prompt {
   /// The reference answer as it would follow `student`, with an end token if the score of the
   /// reference is to count it. Only used to score it.
   std::vector<token_id> reference = {};
+  /// How many tokens of `student` stand before it; negative: all. Fewer where question and answer
+  /// are one text whose tokens reach across the border: the reference then begins in the question.
+  index_t reference_begins = -1;
+
+  /// What the reference follows.
+  [[nodiscard]] std::span<const token_id> before_reference() const {
+    const std::span<const token_id> all = student;
+    const auto n = static_cast<std::size_t>(reference_begins);
+    return reference_begins < 0 ? all : all.first(std::min(n, all.size()));
+  }
 };
 
 /// Requirements, for a const prompter `p` and a record `r`: `p(r)` is its rewrite_prompt, and
@@ -149,10 +160,15 @@ template <question_and_answer Record, class Options, class Encode>
   p.teacher = encode(fill_template(o.templates.teacher, r.question, hint), std::string_view{});
   p.analysis_marker = o.templates.analysis_marker;
   p.analysis_budget = o.analysis_budget;
-  // What the answer adds to the question's tokens. (A token may reach across the border.)
+  // The text is put together once, and its tokens are those of the whole: where one of them reaches
+  // across the border, or a chat template writes the answer's turn in another way, the question's
+  // own tokens are not how it begins. What is scored begins where the two part.
   const std::vector<token_id> whole = encode(question, answer);
   const auto both = std::ranges::mismatch(p.student, whole);
+  const auto shared = both.in1 - p.student.begin();
+  if (shared == 0) return p;  // nothing to score it after
   p.reference.assign(both.in2, whole.end());
+  if (both.in1 != p.student.end()) p.reference_begins = static_cast<index_t>(shared);
   if (o.end_token >= 0) p.reference.push_back(o.end_token);
   return p;
 }

@@ -268,7 +268,8 @@ class rewriting {
     r.out.prompt = prompts_(std::as_const(r.out.record));
     if (r.out.prompt.teacher.empty()) r.tries_left = 0;
     if (options_.reference_score && !r.out.prompt.reference.empty()) {
-      const auto scores = options_.reference_score(r.out.prompt.student, r.out.prompt.reference);
+      const auto scores =
+          options_.reference_score(r.out.prompt.before_reference(), r.out.prompt.reference);
       if (!scores.empty()) r.out.reference_cll = score_sequence(scores);
     }
     records_.push_back(std::move(r));

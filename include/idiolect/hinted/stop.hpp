@@ -86,6 +86,59 @@ class byte_watch {
   bool found_ = false;
 };
 
+/// Where an answer's delimiter counts. A model that reasons may quote it: `line_start` and `after`
+/// tell the quotation from the answer.
+struct delimiter_rule {
+  std::string delimiter = {};  ///< empty: there is none
+  bool line_start = false;     ///< only behind blanks, `*` and `_` at a line's start
+  std::string after = {};      ///< only behind these bytes, e.g. "</think>"; empty: anywhere
+};
+
+/// Finds the first delimiter that counts in a growing text.
+class delimiter_watch {
+ public:
+  delimiter_watch() = default;
+  explicit delimiter_watch(delimiter_rule rule)
+      : rule_(std::move(rule)), open_(rule_.after.empty()) {}
+
+  /// `text` has grown by `grown` bytes; true from the call on in which the delimiter is complete.
+  /// O(grown + the rule), and the blanks before a delimiter.
+  bool add(std::string_view text, std::size_t grown) {
+    if (end_ > 0 || rule_.delimiter.empty()) return end_ > 0;
+    if (!open_) {
+      const auto at = text.find(rule_.after, overlap(text, grown, rule_.after));
+      if (at == std::string_view::npos) return false;
+      open_ = true;
+      from_ = at + rule_.after.size();
+    }
+    auto at = text.find(rule_.delimiter, std::max(from_, overlap(text, grown, rule_.delimiter)));
+    while (at != std::string_view::npos && !counts(text, at))
+      at = text.find(rule_.delimiter, at + 1);
+    if (at != std::string_view::npos) end_ = at + rule_.delimiter.size();
+    return end_ > 0;
+  }
+  [[nodiscard]] bool found() const { return end_ > 0; }
+  /// Where the answer begins, behind the delimiter, once it has been found.
+  [[nodiscard]] std::size_t end() const { return end_; }
+
+ private:
+  /// The first place at which a needle can end in what is new.
+  static std::size_t overlap(std::string_view text, std::size_t grown, std::string_view needle) {
+    const std::size_t back = grown + needle.size() - 1;
+    return text.size() > back ? text.size() - back : 0;
+  }
+  [[nodiscard]] bool counts(std::string_view text, std::size_t at) const {
+    if (!rule_.line_start) return true;
+    const auto before = text.substr(from_, at - from_).find_last_not_of(" \t*_");
+    return before == std::string_view::npos || text[from_ + before] == '\n';
+  }
+
+  delimiter_rule rule_;
+  bool open_ = true;  // `after` has been seen, and ends at from_
+  std::size_t from_ = 0;
+  std::size_t end_ = 0;  // 0: not found
+};
+
 /// Options of the repetition stop; `times` 0 switches it off.
 struct repetition_options {
   index_t length = 30;  ///< tokens in an n-gram

@@ -5,8 +5,9 @@
 // Who decides whether a text may be kept. Any callable is a verifier; some stand ready:
 //
 //   exact_verifier     the reference's bytes, or its answer behind a delimiter
-//   numeric_verifier   the same number behind ####, in \boxed{} or on the last line A:
+//   numeric_verifier   the same number, list, set or option behind ####, in \boxed{}, on a line A:
 //   regex_verifier     a form, or an answer found by a pattern
+//   behind_marker      another verifier, for what stands behind the end of the reasoning
 //   command_verifier   a program of yours: include <idiolect/hinted/verifiers/command.hpp>
 
 #include <concepts>
@@ -55,5 +56,6 @@ static_assert(verifier<accept_all, int>);
 static_assert(verifier<exact_verifier, std::string_view>);
 static_assert(verifier<numeric_verifier, std::string_view>);
 static_assert(verifier<regex_verifier, std::string_view>);
+static_assert(verifier<behind_marker<numeric_verifier>, std::string_view>);
 
 }  // namespace idiolect

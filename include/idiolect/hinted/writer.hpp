@@ -30,6 +30,9 @@ struct hinted_options {
   double entropy_norm = 0;
   bool teacher_first_token = true;  ///< lambda is 0 at the first token
   std::string delimiter = {};       ///< bytes that start the answer, e.g. "####"; empty: none
+  /// Where the delimiter counts, if the model may quote it while it reasons: see delimiter_rule.
+  bool delimiter_at_line_start = false;
+  std::string delimiter_after = {};  ///< e.g. "</think>"
   /// Tokens that end a text, beside those that the model itself ends with where a decoder runs.
   std::vector<token_id> end_tokens = {};
   /// Bytes that end a text, wherever tokens cut them. They stay in it.
@@ -49,7 +52,7 @@ struct hinted_state {
   std::vector<hinted_token> tokens;  ///< emitted so far, the end token included
   std::string bytes;                 ///< their text
   stop_reason stop = stop_reason::none;
-  byte_watch delimiter;
+  delimiter_watch delimiter;
   std::vector<byte_watch> stop_strings;
   repetition_watch repetition;
   std::vector<token_id> ids;  ///< of `tokens`
@@ -77,6 +80,10 @@ class hinted_writer {
             "hinted_options::stop_strings", "an empty string is in every text");
     require(!options_.stop_after_answer || !options_.delimiter.empty(),
             "hinted_options::stop_after_answer", "needs a delimiter");
+    require(!options_.delimiter_at_line_start || !options_.delimiter.empty(),
+            "hinted_options::delimiter_at_line_start", "needs a delimiter");
+    require(options_.delimiter_after.empty() || !options_.delimiter.empty(),
+            "hinted_options::delimiter_after", "needs a delimiter");
     require(pieces.vocab_size() > 0, "tokenizer", "has no pieces");
     for (const token_id t : options_.end_tokens) {
       require(t >= 0 && t < pieces.vocab_size(), "hinted_options::end_tokens", [&] {
@@ -94,7 +101,8 @@ class hinted_writer {
     hinted_state s;
     s.record = record;
     s.sampler = options_.sampler;
-    s.delimiter = byte_watch(options_.delimiter);
+    s.delimiter = delimiter_watch(
+        {options_.delimiter, options_.delimiter_at_line_start, options_.delimiter_after});
     for (const std::string& stop : options_.stop_strings) s.stop_strings.emplace_back(stop);
     s.repetition = repetition_watch(options_.repetition);
     return s;
@@ -124,7 +132,7 @@ class hinted_writer {
     pieces_->append_piece(answer.token.token, state.bytes);
     const bool answering = state.delimiter.found();
     const auto piece = std::string_view(state.bytes).substr(before);
-    state.delimiter.add(piece);
+    state.delimiter.add(state.bytes, piece.size());
     if (stops(state, piece, answering)) {
       state.stop = stop_reason::stop_string;
     } else if (state.repetition.add(state.ids)) {
@@ -152,9 +160,7 @@ class hinted_writer {
     for (byte_watch& watch : state.stop_strings) found |= watch.add(piece);
     if (found || !options_.stop_after_answer || !state.delimiter.found()) return found;
     const std::string_view bytes = state.bytes;
-    const auto delimiter = answering ? std::string_view::npos : bytes.find(options_.delimiter);
-    const auto answer =
-        answering ? bytes.size() - piece.size() : delimiter + options_.delimiter.size();
+    const auto answer = answering ? bytes.size() - piece.size() : state.delimiter.end();
     return bytes.find('\n', answer) != std::string_view::npos;
   }
 

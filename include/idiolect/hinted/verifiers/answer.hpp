@@ -13,7 +13,8 @@
 
 namespace idiolect {
 
-/// Without blanks, tabs and line breaks around it; always a part of `text`, even an empty one. O(n).
+/// Without blanks, tabs and line breaks around it; always a part of `text`, even an empty one.
+/// O(n).
 [[nodiscard]] inline std::string_view trimmed(std::string_view text) {
   constexpr std::string_view space = " \t\r\n\f\v";
   const auto first = text.find_first_not_of(space);
@@ -39,19 +40,39 @@ namespace idiolect {
 
 /// What follows the last `delimiter`, trimmed: up to the brace that closes it if the delimiter ends
 /// with `{` (the last one that is closed), else to the end of the line. Nothing without a
-/// delimiter; an empty delimiter is in no text. O(n), O(n d) for d delimiters with a brace.
+/// delimiter; an empty delimiter is in no text. O(n).
 [[nodiscard]] inline std::optional<std::string_view> answer_after(std::string_view text,
                                                                   std::string_view delimiter) {
   if (delimiter.empty()) return std::nullopt;
   const bool braced = delimiter.back() == '{';
+  auto open = text.size();  // from here on nothing closes what is open
   for (auto at = text.rfind(delimiter); at != std::string_view::npos;
        at = at > 0 ? text.rfind(delimiter, at - 1) : std::string_view::npos) {
-    const auto rest = text.substr(at + delimiter.size());
-    if (!braced) return trimmed(rest.substr(0, rest.find('\n')));
+    const auto begin = at + delimiter.size();
+    if (!braced) return trimmed(text.substr(begin, text.find('\n', begin) - begin));
+    const auto rest = text.substr(begin, open - begin);
     if (const auto length = closing_brace(rest)) return trimmed(rest.substr(0, *length));
+    open = begin;  // a group that is still open here stays so, as this one does
   }
   return std::nullopt;
 }
+
+/// Hands a verifier what stands behind the last `marker` ("</think>"): a delimiter that is quoted
+/// while the model reasons then answers nothing. A text without the marker has not come to its
+/// answer, and is not accepted. The reference is read as a whole.
+template <class Verifier>
+struct behind_marker {
+  std::string marker;
+  Verifier verify = {};
+
+  template <class R>
+  [[nodiscard]] bool operator()(const R& record, std::string_view text) const {
+    const auto at = text.rfind(marker);
+    return at != std::string_view::npos && verify(record, text.substr(at + marker.size()));
+  }
+};
+template <class Verifier>
+behind_marker(std::string, Verifier) -> behind_marker<Verifier>;
 
 /// A record whose reference answer the verifiers can read: text itself, or something with a member
 /// `answer`.

@@ -2,66 +2,63 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// A regular expression (ECMAScript, as std::regex has it): a form that the text must have, or, with
-// a group, where the answer stands.
+// A regular expression: a form that the text must have, or, with a group, where the answer stands.
+// It is searched without backtracking (linear_regex.hpp), so that no pattern and no text can take
+// minutes, or the stack.
 
-#include <iterator>
 #include <optional>
-#include <regex>
 #include <string>
 #include <string_view>
 
-#include <idiolect/core/error.hpp>
 #include <idiolect/hinted/verifiers/answer.hpp>
+#include <idiolect/hinted/verifiers/linear_regex.hpp>
 
 namespace idiolect {
 
 /// Without a group in the pattern: accepts a text in which it is found. With one: the first group
 /// of the last match, trimmed, must equal that of the reference, or the whole reference where the
-/// pattern is not found in it.
+/// pattern is not found in it. The next match is looked for behind the last one.
 ///
-/// Only the last `reach` bytes of a text are searched: implementations of std::regex take stack in
-/// proportion to the text, and a text that never ended must not end the program.
+/// The last `reach` bytes of a text are searched, in `steps` steps (each is a byte seen by a part
+/// of the pattern, some nanoseconds). A text that needs more is not accepted: where a pattern
+/// begins at every byte and could end at any, looking for the last match is quadratic.
 class regex_verifier {
  public:
-  static constexpr std::size_t reach = 4096;
+  static constexpr std::size_t reach = std::size_t{1} << 16;
+  static constexpr std::size_t steps = std::size_t{1} << 26;
 
-  /// Raises shape_error for a pattern that is no regular expression.
-  explicit regex_verifier(const std::string& pattern) : pattern_(compile(pattern)) {}
+  /// Raises shape_error for a pattern that is no regular expression, and for what cannot be
+  /// searched without backtracking: see regex_syntax.hpp.
+  explicit regex_verifier(const std::string& pattern) : pattern_(pattern) {}
 
   template <has_reference R>
   [[nodiscard]] bool operator()(const R& record, std::string_view text) const {
     const auto found = find(text);
-    if (!found || pattern_.mark_count() == 0) return found.has_value();
+    if (!found || pattern_.groups() == 0) return found.has_value();
     const std::string_view reference = reference_of(record);
-    return !found->empty() && *found == find(reference).value_or(std::string(trimmed(reference)));
+    return !found->empty() && *found == find(reference).value_or(trimmed(reference));
   }
 
  private:
-  static std::regex compile(const std::string& pattern) {
-#if defined(__cpp_exceptions)
-    try {
-      return std::regex(pattern);
-    } catch (const std::regex_error& e) {
-      raise(shape_error("pattern", "'" + pattern + "' is no regular expression: " + e.what()));
-    }
-#else
-    return std::regex(pattern);
-#endif
-  }
-
-  // The first group of the last match; empty without a group.
-  [[nodiscard]] std::optional<std::string> find(std::string_view text) const {
+  /// The first group of the last match; empty without a group.
+  [[nodiscard]] std::optional<std::string_view> find(std::string_view text) const {
     if (text.size() > reach) text = text.substr(text.size() - reach);
-    using matches = std::regex_iterator<std::string_view::const_iterator>;
-    std::optional<std::string> last;
-    for (matches m(text.begin(), text.end(), pattern_), none; m != none; ++m) {
-      last = m->size() > 1 ? std::string(trimmed((*m)[1].str())) : std::string();
+    std::optional<std::string_view> last;
+    std::size_t left = steps;
+    for (std::size_t from = 0; from <= text.size();) {
+      const auto [found, exhausted] = pattern_.search(text, from, left);
+      if (exhausted) return std::nullopt;
+      if (!found) break;
+      last = found->group_end == linear_regex::match::none
+                 ? text.substr(0, 0)
+                 : trimmed(text.substr(found->group_begin, found->group_end - found->group_begin));
+      if (pattern_.groups() == 0) break;  // once is enough
+      from = found->end > found->begin ? found->end : found->end + 1;
     }
     return last;
   }
 
-  std::regex pattern_;
+  linear_regex pattern_;
 };
 
 }  // namespace idiolect
