@@ -15,13 +15,14 @@
 
 namespace idiolect {
 
-/// A rational number, sign (n / d) 10^e with decimal digits n and d. Its spellings, after
-/// `simplified_answer`:
-///
-///   12  -0.50  .5  007                 decimals of any length
-///   1e3  1.5e-4  1.5*10^{3}  10^3      with an exponent of at most 9 digits
-///   1/2  \frac{1}{2}                   of two decimals, each may have a sign
-///   2 1/4  2\frac{1}{4}                mixed: digits and a fraction below 1
+// Spellings, after `simplified_answer`:
+//
+//   12  -0.50  .5  007                 decimals of any length
+//   1e3  1.5e-4  1.5*10^{3}  10^3      with an exponent of at most 9 digits
+//   1/2  \frac{1}{2}                   of two decimals, each may have a sign
+//   2 1/4  2\frac{1}{4}                mixed: digits and a fraction below 1
+
+/// A rational number: a sign, decimal digits above and below, and a power of ten.
 class exact_number {
  public:
   /// Digits of a fraction's parts: with more it is no number. Comparing takes the product of two
@@ -72,7 +73,7 @@ class exact_number {
     text.remove_prefix(1);
   }
 
-  /// \frac{a}{b} or a/b, taken apart.
+  // \frac{a}{b} or a/b, taken apart.
   static std::optional<std::pair<std::string_view, std::string_view>> parts(std::string_view text) {
     constexpr std::string_view command = "\\frac{";
     if (!text.starts_with(command)) {

@@ -23,7 +23,7 @@ namespace idiolect {
 
 namespace detail {
 
-/// The last "####" and the rest of its line; of "#### 72 ####" the first.
+// The last "####" and the rest of its line; of "#### 72 ####" the first.
 [[nodiscard]] inline std::optional<std::string_view> answer_behind_hashes(std::string_view text) {
   constexpr std::string_view marker = "####";
   const auto at = text.rfind(marker);
@@ -40,7 +40,7 @@ namespace detail {
   return trimmed(line.substr(first + marker.size()));
 }
 
-/// A command with a group: \boxed {72}.
+// A command with a group: \boxed {72}.
 struct latex_box {
   std::size_t begin = 0;   // of the command
   std::size_t inside = 0;  // of what is in it

@@ -190,7 +190,7 @@ class regex_parser {
     if (same == sets.end()) sets.push_back(b);
   }
 
-  /// \d and its kin, after the backslash.
+  // \d and its kin, after the backslash.
   static std::optional<bytes> class_of(char c) {
     const bytes digits = range('0', '9');
     const bytes words = digits | range('a', 'z') | range('A', 'Z') | one('_');

@@ -95,7 +95,7 @@ class answer_comparison {
   static constexpr int deepest = 8;
   static constexpr std::size_t largest_set = 200;  // compared each with each
 
-  /// A list between `brackets` ("()", "[)", "\{\}", nothing), or one part without any: a leaf.
+  // A list between `brackets` ("()", "[)", "\{\}", nothing), or one part without any: a leaf.
   struct shape {
     std::string brackets;
     std::vector<std::string_view> parts;
