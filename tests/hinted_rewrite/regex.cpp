@@ -37,10 +37,11 @@ std::string random_pattern(test::random_source& random, int depth) {
                                                  ".", "\\w", "[b-c]", "\\s", "\\.",  "1"};
   static const std::vector<std::string> repeats = {"*",     "+",    "?",  "{2}",
                                                    "{1,3}", "{2,}", "*?", "+?"};
+  static const std::vector<std::string> places = {"^", "$", "\\b", "\\B"};
   const auto pick = [&](const auto& all) {
     return all[static_cast<std::size_t>(random.below(static_cast<index_t>(all.size())))];
   };
-  std::string p;
+  std::string p = random.below(6) == 0 ? pick(places) : "";
   for (index_t k = 1 + random.below(3); k > 0; --k) {
     switch (depth > 0 ? random.below(6) : random.below(3)) {
       case 0:
@@ -62,7 +63,7 @@ std::string random_pattern(test::random_source& random, int depth) {
         break;
     }
   }
-  return p;
+  return random.below(6) == 0 ? p + pick(places) : p;
 }
 
 }  // namespace
@@ -80,6 +81,10 @@ TEST_CASE("regex verifier") {
   CHECK_FALSE(accepts("(5)|x", "5", "5x"));  // the last match has no answer
   CHECK(accepts("caf\\u00e9 \\x41", "", "caf\xC3\xA9 A"));
   CHECK(accepts("[[:upper:]]{2}\\b", "", "xAB y"));
+  // What cannot begin at the first byte may begin at a later one.
+  CHECK(accepts("$", "", "N"));
+  CHECK(accepts("\\bin\\b", "", "what is in it"));
+  CHECK(accepts("\\B(\\d)$", "5", "a=15"));
   // A text that never ended: its end is searched.
   CHECK(accepts("answer (7)", "7", std::string(5'000'000, 'x') + " answer 7"));
   CHECK_FALSE(accepts("^x", "", std::string(1, 'x') + std::string(regex_verifier::reach, 'y')));

@@ -77,7 +77,6 @@ class linear_regex {
       std::optional<captures> best;
       for (std::size_t i = from; i <= text_.size(); ++i) {
         if (!best) enter(now_, {0, {match::none, match::none, match::none, match::none}}, i);
-        if (now_.threads.empty()) break;
         next_.threads.clear();
         ++round_;
         for (const thread& t : now_.threads) {
