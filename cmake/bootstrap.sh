@@ -18,7 +18,7 @@ declare -A package_of=(
   [compiler]=g++ [cmake]=cmake [ninja]=ninja-build
   [Eigen3]=libeigen3-dev [Catch2]=catch2 [benchmark]=libbenchmark-dev
   [nlohmann_json]=nlohmann-json3-dev [CLI11]=libcli11-dev
-  [Thrust]=libthrust-dev
+  [Thrust]=libthrust-dev [MPFR]=libmpfr-dev
   [clang++]=clang [clang-rt]=libclang-rt-dev [doxygen]=doxygen
   [venv]=python3-venv [ccache]=ccache
   [oneDNN]=libdnnl-dev [LibTorch]=libtorch-dev [gnuplot]=gnuplot-nox
@@ -64,6 +64,7 @@ has_piece() {
     # Found by their headers, as in bench/peers: their CMake packages ask for more than is needed.
     oneDNN) echo '#include <oneapi/dnnl/dnnl.hpp>' | "${CXX:-c++}" -E -x c++ -o /dev/null - 2>/dev/null ;;
     LibTorch) echo '#include <ATen/ATen.h>' | "${CXX:-c++}" -E -x c++ -std=c++20 -o /dev/null - 2>/dev/null ;;
+    MPFR) echo '#include <mpfr.h>' | "${CXX:-c++}" -E -x c++ -o /dev/null - 2>/dev/null ;;
     clang-rt) echo 'int main() {}' | clang++ -fsanitize=address -x c++ -o /dev/null - 2>/dev/null ;;
     *) has_package "${package_of[$1]}" || has_library "$1" ;;
   esac

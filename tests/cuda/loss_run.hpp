@@ -225,7 +225,7 @@ worst_error gradient_error_of(const host_batch<T>& batch, const std::vector<G>& 
     const auto s = exact(z, target);
     auto stats =
         finish(fold<required_moments<Loss>, double>(batch.row(i), batch.cols, 1 / temperature),
-               static_cast<double>(z[static_cast<std::size_t>(target)]), target);
+               static_cast<double>(load(batch.row(i)[target])), target, 1 / temperature);
     const auto terms = f.evaluate(stats);
     const auto want = exact_gradient(z, s, terms.a, terms.b, terms.c, temperature);
     const double l = static_cast<double>(std::fabs(s.log_prob));

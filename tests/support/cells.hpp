@@ -68,6 +68,10 @@ using cpu_eigen_bfloat16 = on_cpu<Eigen::bfloat16>;
   reference_float, reference_double, reference_half, reference_bfloat16, cpu_float, cpu_double, \
       cpu_half, cpu_bfloat16, cpu_eigen_half, cpu_eigen_bfloat16
 #define IDIOLECT_TEST_FEW_CELLS reference_float, reference_half, cpu_float, cpu_bfloat16
+#define IDIOLECT_TEST_DOUBLE_CELLS reference_double, cpu_double
+// Where the types that Eigen brings are nothing new.
+#define IDIOLECT_TEST_SUMS \
+  reference_float, reference_double, cpu_float, cpu_double, cpu_half, cpu_bfloat16
 
 inline auto fast() { return cpu{}; }
 inline auto plain() { return reference{}; }

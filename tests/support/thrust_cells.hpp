@@ -43,6 +43,7 @@ using thrust_omp_bfloat16 = on_thrust_omp<bfloat16>;
   thrust_cpp_float, thrust_cpp_double, thrust_cpp_half, thrust_cpp_bfloat16, thrust_omp_float, \
       thrust_omp_double, thrust_omp_half, thrust_omp_bfloat16
 #define IDIOLECT_TEST_FEW_CELLS thrust_cpp_half, thrust_omp_float
+#define IDIOLECT_TEST_DOUBLE_CELLS thrust_cpp_double, thrust_omp_double
 inline auto fast() {
   return thrust_omp_float::backend();
 }
@@ -50,10 +51,12 @@ inline auto fast() {
 #define IDIOLECT_TEST_CELLS \
   thrust_cpp_float, thrust_cpp_double, thrust_cpp_half, thrust_cpp_bfloat16
 #define IDIOLECT_TEST_FEW_CELLS thrust_cpp_half, thrust_cpp_float
+#define IDIOLECT_TEST_DOUBLE_CELLS thrust_cpp_double
 inline auto fast() {
   return thrust_cpp_float::backend();
 }
 #endif
+#define IDIOLECT_TEST_SUMS thrust_cpp_float, thrust_cpp_double, thrust_cpp_bfloat16
 inline auto plain() {
   return thrust_cpp_float::backend();
 }

@@ -114,7 +114,9 @@ template <folding_backend Backend, matrix_like Logits, target_range Targets>
   const auto write = [&](index_t i, const row_state<double, moments::varentropy>& state) {
     const auto k = static_cast<std::size_t>(i);
     const auto* const row = z.row(i);
-    const auto stats = finish(state, static_cast<double>(load(row[y[k]])) * inverse_temperature);
+    const auto target = static_cast<token_id>(y[k]);
+    const auto stats =
+        finish(state, static_cast<double>(load(row[target])), target, inverse_temperature);
     token_score& s = scores[k] = detail::score_of(stats);
     if (options.sampler && stats.finite()) {
       detail::centre_by_sampler(row, z.cols(), stats, options, s);

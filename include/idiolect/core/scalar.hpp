@@ -31,6 +31,12 @@ template <class Real>
 inline constexpr Real quiet_nan = std::numeric_limits<Real>::quiet_NaN();
 template <class Real>
 inline constexpr Real largest_finite = std::numeric_limits<Real>::max();
+
+/// Neither infinite nor NaN. By comparison: x - x may be folded away where sums may be regrouped.
+template <class Real>
+[[nodiscard]] IDIOLECT_HD constexpr bool is_finite(Real x) {
+  return x < infinity<Real> && x > -infinity<Real>;
+}
 }  // namespace detail
 
 /// IEEE 754 binary16, storage only.

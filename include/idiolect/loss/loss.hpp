@@ -210,7 +210,6 @@ class loss_pass {
   template <class Worker>
   index_t run_batch(index_t i, index_t end, index_t most, Worker& worker, partial_report& partial,
                     std::vector<double>& token_loss) {
-    const double inverse_temperature = 1 / options_.temperature;
     index_t rows[max_batch];
     double target_logits[max_batch];  // read now: the gradient may take the logits' place
     std::size_t count = 0;
@@ -220,7 +219,7 @@ class loss_pass {
         fill_gradient(i, 0);
         continue;
       }
-      target_logits[count] = static_cast<double>(load(logits_.row(i)[target])) * inverse_temperature;
+      target_logits[count] = static_cast<double>(load(logits_.row(i)[target]));
       rows[count++] = i;
     }
 
@@ -230,7 +229,7 @@ class loss_pass {
     row_stats<double, set> stats[max_batch];
     for (std::size_t k = 0; k < count; ++k) {
       const auto target = static_cast<token_id>(targets_[static_cast<std::size_t>(rows[k])]);
-      stats[k] = finish(states[k], target_logits[k], target);
+      stats[k] = finish(states[k], target_logits[k], target, row_options_.inverse_temperature);
     }
     row_report reports[max_batch];
     row_span<double> spans[max_batch];

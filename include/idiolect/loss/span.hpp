@@ -7,6 +7,9 @@
 //   dz_i = p_i ((a + c) + b (log p_i + H)) - a [i = y]
 //
 // times the row's scale and 1 / temperature. Since log p_i + H = z_i - E_p[z], lse is not needed.
+// The target's element is not taken as a difference of p and 1, which near 1 leaves nothing:
+//
+//   dz_y = a (p_y - 1) + c p_y + b p_y phi,    p_y - 1 = expm1(log p_y)
 
 #include <cmath>
 #include <concepts>
@@ -25,13 +28,13 @@ namespace idiolect {
 /// The coefficients of one row's gradient; scale and 1 / temperature are multiplied in.
 template <std::floating_point Real>
 struct row_span {
-  Real max = 0;          ///< of z / temperature
-  Real log_sum = 0;      ///< lse - max
-  Real mean_offset = 0;  ///< E_p[z / temperature] - max
+  Real max = 0;          ///< of z, which no temperature divides
+  Real log_sum = 0;      ///< lse - max, of z / temperature
+  Real mean_offset = 0;  ///< E_p[z] - max, of z / temperature
   Real inverse_temperature = 1;
-  Real common = 0;   ///< (a + c) scale: times p
-  Real entropic = 0;  ///< b scale: times p (log p + H)
-  Real pull = 0;     ///< a scale: taken off the target
+  Real common = 0;     ///< (a + c) scale: times p
+  Real entropic = 0;   ///< b scale: times p (log p + H)
+  Real at_target = 0;  ///< dz_y
   index_t target = 0;
 };
 
@@ -39,22 +42,26 @@ template <std::floating_point Real, moments Set>
 [[nodiscard]] IDIOLECT_HD row_span<Real> make_row_span(const row_stats<Real, Set>& s,
                                                        const loss_terms<Real>& terms, Real scale,
                                                        Real inverse_temperature) {
+  using std::expm1;
   const Real factor = scale * inverse_temperature;
-  return {s.max,
+  const Real p = s.prob();
+  Real at_target = terms.a * expm1(s.log_prob()) + terms.c * p;
+  if (p != 0) at_target += terms.b * (p * s.phi());  // a masked target's phi is infinite
+  return {s.max_logit,
           s.log_sum,
           s.mean_offset,
           inverse_temperature,
           detail::silenced(factor, terms.a + terms.c),
           detail::silenced(factor, terms.b),
-          detail::silenced(factor, terms.a),
+          detail::silenced(factor, at_target),
           s.target};
 }
 
-/// One element of the gradient without the target's pull. 0 for a masked logit.
+/// One element of the gradient that is not the target's. 0 for a masked logit.
 template <std::floating_point Real>
 [[nodiscard]] IDIOLECT_HD Real span_element(const row_span<Real>& r, Real logit) {
   using std::exp;
-  const Real offset = logit * r.inverse_temperature - r.max;
+  const Real offset = detail::tempered_offset(logit, r.max, r.inverse_temperature);
   const Real p = exp(offset - r.log_sum);
   return p == 0 ? Real{0} : p * (r.common + r.entropic * (offset - r.mean_offset));
 }
@@ -63,8 +70,7 @@ template <std::floating_point Real>
 template <std::floating_point Real, logit_scalar T, logit_scalar G>
 IDIOLECT_HD inline void write_span_element(const T* row, G* gradient, index_t i,
                                            const row_span<Real>& r, bool accumulate) {
-  Real dz = span_element(r, static_cast<Real>(load(row[i])));
-  if (i == r.target) dz -= r.pull;
+  Real dz = i == r.target ? r.at_target : span_element(r, static_cast<Real>(load(row[i])));
   if (accumulate) dz += static_cast<Real>(load(gradient[i]));
   gradient[i] = store<G>(dz);
 }
@@ -125,6 +131,7 @@ class plain_pass {
           for (std::size_t k = 0; k < rows.size(); ++k) {
             const T* const row = p.logits_.row(rows[k]);
             states[k] = fold_segments<Set>(p.backend_.executor, n, Backend::segment,
+                                           p.inverse_temperature_,
                                            [&](index_t first, index_t count) {
                                              return p.backend_.template fold<Set>(
                                                  row + first, count, p.inverse_temperature_);

@@ -24,14 +24,14 @@
 
 namespace idiolect {
 
-/// State of `row[0..n)` with every logit multiplied by `inverse_temperature`. O(n).
+/// State of `row[0..n)` at a temperature. O(n).
 template <moments Set = moments::basic, std::floating_point Real = double, logit_scalar T>
 [[nodiscard]] IDIOLECT_HD row_state<Real, Set> fold(const T* row, index_t n,
                                                     Real inverse_temperature = 1) {
   row_state<Real, Set> state;
   for (index_t i = 0; i < n; ++i) {
-    const auto z = static_cast<Real>(load(row[i])) * inverse_temperature;
-    state = merge(state, row_state<Real, Set>::of(z));
+    const auto z = static_cast<Real>(load(row[i]));
+    state = merge(state, row_state<Real, Set>::of(z), inverse_temperature);
   }
   return state;
 }
@@ -110,6 +110,7 @@ template <folding_backend B>
 /// State of a row: its segments side by side, merged in order. `fold_segment(first, n)` gives one's.
 template <moments Set, executor E, class Fold>
 [[nodiscard]] row_state<double, Set> fold_segments(const E& e, index_t n, index_t segment,
+                                                   double inverse_temperature,
                                                    Fold&& fold_segment) {
   const index_t segments = (n + segment - 1) / segment;
   std::vector<row_state<double, Set>> states(static_cast<std::size_t>(segments));
@@ -118,7 +119,7 @@ template <moments Set, executor E, class Fold>
     states[static_cast<std::size_t>(k)] = fold_segment(first, std::min(segment, n - first));
   });
   row_state<double, Set> state;
-  for (const auto& s : states) state = merge(state, s);
+  for (const auto& s : states) state = merge(state, s, inverse_temperature);
   return state;
 }
 
@@ -130,7 +131,7 @@ void fold_rows(const B& backend, const matrix_view<Row>& rows, double inverse_te
     if (share_rows(backend, rows.rows(), rows.cols())) {
       for (index_t i = 0; i < rows.rows(); ++i) {
         if (!wanted(i)) continue;
-        f(i, fold_segments<Set>(backend.executor, rows.cols(), B::segment,
+        f(i, fold_segments<Set>(backend.executor, rows.cols(), B::segment, inverse_temperature,
                                 [&](index_t first, index_t n) {
                                   return backend.template fold<Set>(rows.row(i) + first, n,
                                                                     inverse_temperature);

@@ -8,10 +8,13 @@
 //   log_prob = z_y - lse          entropy = lse - E_p[z]          phi = z_y - E_p[z]
 //
 // All are differences from the row's maximum, so that a shift of the whole row changes nothing and
-// no difference of large numbers is ever taken: phi never goes through lse.
+// no difference of large numbers is ever taken: phi never goes through lse. By construction, and
+// whatever is rounded: log_prob <= 0, entropy >= 0, phi <= entropy, varentropy >= 0, and all are 0
+// exactly where one token is possible.
 
 #include <cmath>
 #include <concepts>
+#include <type_traits>
 
 #include <idiolect/config.hpp>
 #include <idiolect/core/scalar.hpp>
@@ -28,6 +31,7 @@ struct row_stats {
   static constexpr moments available = Set;
 
   Real max = 0;            ///< largest logit
+  Real max_logit = 0;      ///< the same as it stands in the row: no temperature divides it
   Real log_sum = 0;        ///< lse - max, in [0, ln V]
   Real mean_offset = 0;    ///< E_p[z] - max, <= 0
   Real target_offset = 0;  ///< z_y - max, <= 0; -inf for a masked target
@@ -70,26 +74,27 @@ struct row_stats {
   [[nodiscard]] IDIOLECT_HD bool finite() const { return log_sum == log_sum; }
 };
 
-/// Statistics from the state of a whole row and its target's logit (divided by the temperature).
+/// Statistics from the state of a whole row and its target's logit, which no temperature divides.
 template <std::floating_point Real, moments Set>
-[[nodiscard]] IDIOLECT_HD row_stats<Real, Set> finish(const row_state<Real, Set>& state,
-                                                      Real target_logit, token_id target = 0) {
-  using std::log;
+[[nodiscard]] IDIOLECT_HD row_stats<Real, Set> finish(
+    const row_state<Real, Set>& state, std::type_identity_t<Real> target_logit, token_id target = 0,
+    std::type_identity_t<Real> inverse_temperature = 1) {
+  using std::log1p;
   constexpr Real nan = detail::quiet_nan<Real>;
   row_stats<Real, Set> r;
   r.target = target;
   if (!state.finite()) {
-    r.max = r.log_sum = r.mean_offset = r.target_offset = nan;
+    r.max = r.max_logit = r.log_sum = r.mean_offset = r.target_offset = nan;
     return r;
   }
-  r.max = state.max;
-  r.log_sum = log(state.sum);
-  r.mean_offset = state.first / state.sum;
-  r.target_offset = target_logit - state.max;
-  if constexpr (has(Set, moments::varentropy)) r.varentropy_or_nan = state.spread / state.sum;
-  if constexpr (has(Set, moments::collision)) {
-    r.collision_or_nan = state.squares / (state.sum * state.sum);
-  }
+  const Real sum = state.sum();
+  r.max = state.max * inverse_temperature;
+  r.max_logit = state.max;
+  r.log_sum = log1p(state.rest);
+  r.mean_offset = state.first / sum;
+  r.target_offset = detail::tempered_offset(target_logit, state.max, inverse_temperature);
+  if constexpr (has(Set, moments::varentropy)) r.varentropy_or_nan = state.spread / sum;
+  if constexpr (has(Set, moments::collision)) r.collision_or_nan = state.squares / (sum * sum);
   return r;
 }
 

@@ -44,7 +44,7 @@ struct moment_summary {
       nan_count = nans;
       return;
     }
-    if (mean - mean != 0 || other.mean - other.mean != 0) {  // a masked target's CLL is -inf
+    if (!detail::is_finite(mean) || !detail::is_finite(other.mean)) {  // a masked target's CLL is -inf
       mean += other.mean;
       sum_of_squares = detail::quiet_nan<double>;
     } else {

@@ -26,7 +26,7 @@
 #include <idiolect/core/types.hpp>
 #include <idiolect/stats/row_state.hpp>
 
-namespace idiolect::detail {
+namespace idiolect::detail::inline IDIOLECT_TARGET {
 
 template <std::floating_point A>
 inline constexpr index_t block_size = 4 * packet<A>::lanes * lane_run * block_runs;
@@ -116,6 +116,7 @@ EIGEN_ALWAYS_INLINE void for_packets(Count count, Term&& term, EndRun&& end_run)
 
 struct block_sums {
   double sum = 0;
+  double rest = 0;  ///< of a block that holds the reference: the sum but for that one's 1
   double first = 0;
   double spread = 0;
   double squares = 0;
@@ -135,9 +136,35 @@ struct last_packet {
   }
 };
 
-/// The sums of `count` packets at x, and of `last` where there is one, relative to `reference`, which
-/// is at least the largest of them (or NaN). With `Keep` the exponentials are stored to `kept`, which
-/// may be x, and over the values of `last`. O(count).
+/// A block that holds the reference and whose rest is less than this is summed again without it: in
+/// a float next to 1 the rest would lose too many digits. (Up to a dozen roundings of a lane.)
+inline constexpr double dominated = 0.125;
+
+/// The sum of those exponentials that are below 1, of `count` packets at x and of `last`.
+/// `exponentials(p)` are those of the packet at p.
+template <std::floating_point A, class Count, class Exponentials>
+double sum_below_one(const A* x, Count count, const last_packet<A>* last,
+                     Exponentials&& exponentials) {
+  using P = packet<A>;
+  packet_sum<A> sum;
+  for_packets<P::lanes>(
+      count,
+      [&](index_t i, index_t k, auto n) {
+        for (index_t j = 0; j < static_cast<index_t>(n); ++j) {
+          sum.add(k + j, exponentials(x + i + j * P::lanes).below(1));
+        }
+      },
+      [&] { sum.end_run(); });
+  if (last != nullptr) {
+    sum.add(0, exponentials(last->values).below(1));
+    sum.end_run();
+  }
+  return sum.total();
+}
+
+/// The sums of `count` packets at x, and of `last` where there is one, relative to `reference`,
+/// which is at least the largest of them (or NaN). With `Keep` the exponentials are stored to
+/// `kept`, which may be x, and over the values of `last`. O(count).
 ///
 /// A Count that is a constant (std::integral_constant) makes the loop's length one: 5%.
 template <moments Set, bool Keep, std::floating_point A, class Count, class Ahead, class Beside>
@@ -192,7 +219,21 @@ block_sums fold_block(const A* x, Count count, A reference, A scale, A* kept,
     end_run();
   }
 
-  block_sums r{sum.total(), first.total()};
+  block_sums r;
+  r.sum = sum.total();
+  r.first = first.total();
+  r.rest = r.sum - 1;
+  if (r.rest >= 0 && r.rest < dominated) [[unlikely]] {
+    r.rest = sum_below_one<A>(Keep || spread ? stored : x, count, last, [&](const A* p) {
+      const P v = P::load(p);
+      if constexpr (Keep || spread) {
+        return v;  // they are stored
+      } else {
+        const P t = bounded((v - reference_lanes) * scale_lanes);
+        return exponential<A>::power(packets<A, 1>{t})[0];
+      }
+    });
+  }
   if constexpr (squares) r.squares = square.total();
   if constexpr (spread) {
     const P mean = P::all(r.sum > 0 ? static_cast<A>(r.first / r.sum) : A{0});
@@ -218,4 +259,4 @@ block_sums fold_block(const A* x, Count count, A reference, A scale, A* kept,
   return r;
 }
 
-}  // namespace idiolect::detail
+}  // namespace idiolect::detail::inline IDIOLECT_TARGET

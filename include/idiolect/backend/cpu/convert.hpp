@@ -15,6 +15,7 @@
 #endif
 
 #include <idiolect/backend/cpu/packet.hpp>
+#include <idiolect/config.hpp>
 #include <idiolect/core/scalar.hpp>
 #include <idiolect/core/types.hpp>
 
@@ -30,7 +31,7 @@ struct scalar_traits<Eigen::bfloat16> {
   using accumulator = float;
 };
 
-namespace detail {
+namespace detail::inline IDIOLECT_TARGET {
 
 template <class T>
 concept half_like = std::same_as<T, half> || std::same_as<T, Eigen::half>;
@@ -178,5 +179,5 @@ inline void finish_streaming() {
 #endif
 }
 
-}  // namespace detail
+}  // namespace detail::inline IDIOLECT_TARGET
 }  // namespace idiolect

@@ -4,7 +4,8 @@
 
 // The CPU backend: SIMD passes over rows in host memory, on Eigen's packets. It uses the
 // instruction set of the translation unit that includes it: compile with -march=native, -mavx2
-// -mfma or what your machines have, and the same in every unit of a program that calls it.
+// -mfma or what your machines have. Units of one program may be compiled for different ones, each
+// runs its own: IDIOLECT_TARGET.
 
 #include <concepts>
 #include <cstddef>
@@ -13,13 +14,14 @@
 #include <idiolect/backend/cpu/fold.hpp>
 #include <idiolect/backend/cpu/gradient.hpp>
 #include <idiolect/backend/cpu/pass.hpp>
+#include <idiolect/config.hpp>
 #include <idiolect/core/executor.hpp>
 #include <idiolect/core/matrix_view.hpp>
 #include <idiolect/core/scalar.hpp>
 #include <idiolect/loss/span.hpp>
 #include <idiolect/stats/row_state.hpp>
 
-namespace idiolect {
+namespace idiolect::inline IDIOLECT_TARGET {
 
 /// Execution policy: `cpu{}` runs on the calling thread, `cpu{executor}` on the executor's.
 /// A cheap value without state. Folding a row allocates nothing; for gradients see pass.hpp.
@@ -71,4 +73,4 @@ struct cpu {
 template <class Executor>
 cpu(Executor) -> cpu<Executor>;
 
-}  // namespace idiolect
+}  // namespace idiolect::inline IDIOLECT_TARGET

@@ -18,12 +18,13 @@
 #include <idiolect/backend/cpu/block.hpp>
 #include <idiolect/backend/cpu/packet.hpp>
 #include <idiolect/backend/cpu/tuning.hpp>
+#include <idiolect/config.hpp>
 #include <idiolect/core/scalar.hpp>
 #include <idiolect/core/types.hpp>
 #include <idiolect/stats/fold.hpp>
 #include <idiolect/stats/row_state.hpp>
 
-namespace idiolect::detail {
+namespace idiolect::detail::inline IDIOLECT_TARGET {
 
 /// unit / temperature, in the type of the logits, and how to get back.
 template <std::floating_point A>
@@ -32,11 +33,13 @@ struct fold_scale {
       : per_logit(static_cast<A>(std::min(inverse_temperature * exponential<A>::unit,
                                           static_cast<double>(std::numeric_limits<A>::max())))),
         inverse_temperature(inverse_temperature),
-        nats(inverse_temperature / static_cast<double>(per_logit)) {}
+        nats(inverse_temperature / static_cast<double>(per_logit)),
+        wide(std::same_as<A, float> && inverse_temperature < 0x1p-100) {}
 
   A per_logit;                 ///< t = (z - m) per_logit
   double inverse_temperature;  ///< of the states
-  double nats;                 ///< a t in nats; from the rounded scale, so that its rounding cancels
+  double nats;  ///< a t in nats; from the rounded scale, so that its rounding cancels
+  bool wide;    ///< differences of floats may overflow that the temperature would make small
 };
 
 /// The sums of a segment as far as it has been read.
@@ -56,43 +59,47 @@ class running_sums {
   /// A block with this maximum comes next. NaN becomes the reference, and then all sums.
   void raise(A largest) {
     if (largest <= reference_) return;
-    if (sums_.sum != 0) {
+    const double before = sums_.sum + top_;
+    if (before != 0) {
       const double shift =
           (static_cast<double>(reference_) - static_cast<double>(largest)) * scale_.per_logit;
       const double factor = std::same_as<A, float> ? std::exp2(shift) : std::exp(shift);
       sums_.first *= factor;
-      if (factor != 0) sums_.first += factor * shift * sums_.sum;  // the shift may be infinite
-      sums_.sum *= factor;
+      if (factor != 0) sums_.first += factor * shift * before;  // the shift may be infinite
+      sums_.sum = before * factor;
       if constexpr (has(Set, moments::varentropy)) sums_.spread *= factor;
       if constexpr (has(Set, moments::collision)) sums_.squares *= factor * factor;
     }
     reference_ = largest;
+    top_ = 0;
+    raised_ = true;
   }
 
   /// `block` is relative to the reference.
   void add(const block_sums& block) {
     if constexpr (has(Set, moments::varentropy)) {  // Chan, Golub, LeVeque 1979
       sums_.spread += block.spread;
-      if (sums_.sum > 0 && block.sum > 0) {
-        const double distance = block.first / block.sum - sums_.first / sums_.sum;
-        sums_.spread +=
-            distance * distance * (block.sum * (sums_.sum / (sums_.sum + block.sum)));
+      const double before = sums_.sum + top_;
+      if (before > 0 && block.sum > 0) {
+        const double distance = block.first / block.sum - sums_.first / before;
+        sums_.spread += distance * distance * (block.sum * (before / (before + block.sum)));
       }
     }
     if constexpr (has(Set, moments::collision)) sums_.squares += block.squares;
-    sums_.sum += block.sum;
     sums_.first += block.first;
+    sums_.sum += raised_ ? block.rest : block.sum;
+    if (raised_) top_ = 1;
+    raised_ = false;
   }
 
   [[nodiscard]] row_state<double, Set> state() const {
     using state_type = row_state<double, Set>;
-    state_type s;
-    s.max = static_cast<double>(reference_) * scale_.inverse_temperature;
     // NaN and +inf arrive in `first`: their distance to any maximum is NaN.
-    s.sum = std::isnan(sums_.first) ? sums_.first : sums_.sum;
-    if (s.sum == 0) return {};
-    // A maximum that overflows by the temperature is not finite, or masked, as a single logit is.
-    if (!std::isfinite(s.max) && !std::isnan(s.sum)) return state_type::of(s.max);
+    if (std::isnan(sums_.first)) return state_type::of(sums_.first);
+    if (top_ == 0) return {};
+    state_type s;
+    s.max = static_cast<double>(reference_);
+    s.rest = sums_.sum;
     s.first = sums_.first * scale_.nats;
     if constexpr (has(Set, moments::varentropy)) s.spread = sums_.spread * scale_.nats * scale_.nats;
     if constexpr (has(Set, moments::collision)) s.squares = sums_.squares;
@@ -102,7 +109,9 @@ class running_sums {
  private:
   fold_scale<A> scale_;
   A reference_ = -std::numeric_limits<A>::infinity();
-  block_sums sums_;
+  block_sums sums_;      // its `sum` without the reference's own 1
+  double top_ = 0;       // that 1, once the block that holds it was added
+  bool raised_ = false;  // the next block holds the reference
 };
 
 /// Nothing is written beside the fold.
@@ -139,9 +148,34 @@ block_sums fold_part(const A* x, index_t n, A reference, A scale, A* kept, Ahead
   return sums;
 }
 
-/// State of a row of n logits divided by the temperature. With `Keep` the exponentials go to `kept`,
-/// which may be the row itself. `writer` writes another row of n, block by block. O(n); a few blocks
-/// on the stack.
+/// What fold_row does, in double and one logit after the other: for a scale that is `wide`.
+template <moments Set, bool Keep, logit_scalar T, class Writer>
+row_state<double, Set> fold_wide_row(const T* row, index_t n,
+                                     const fold_scale<accumulator_t<T>>& scale,
+                                     kept_row<accumulator_t<T>> kept, Writer& writer) {
+  using A = accumulator_t<T>;
+  constexpr index_t size = block_size<A>;
+  row_state<double, Set> state;
+  for (index_t first = 0; first < n; first += segment_size) {
+    const index_t end = std::min(n, first + segment_size);
+    const auto segment = fold<Set, double>(row + first, end - first, scale.inverse_temperature);
+    state = merge(state, segment, scale.inverse_temperature);
+    const double reference = segment.empty() ? 0 : segment.max;
+    for (index_t i = first; i < end; ++i) {
+      if constexpr (Keep) {
+        const double offset = static_cast<double>(load(row[i])) - reference;
+        if (i % size == 0) kept.references[i / size] = static_cast<A>(segment.max);
+        kept.exponentials[i] = static_cast<A>(std::exp(offset * scale.inverse_temperature));
+      }
+      if (i % size == 0) writer.write(i / size);
+    }
+  }
+  return state;
+}
+
+/// State of a row of n logits at a temperature. With `Keep` the exponentials go to `kept`, which
+/// may be the row itself. `writer` writes another row of n, block by block. O(n); a few blocks on
+/// the stack.
 template <moments Set, bool Keep, logit_scalar T, class Writer>
 row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumulator_t<T>>& scale,
                                 kept_row<accumulator_t<T>> kept, Writer& writer) {
@@ -153,6 +187,8 @@ row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumu
   alignas(64) A widened[2][direct ? 1 : size];
   row_state<double, Set> state;
   if (n == 0) return state;
+  if (scale.wide) [[unlikely]]
+    return fold_wide_row<Set, Keep>(row, n, scale, kept, writer);
 
   // The values of the block that starts at i: the row's own, or widened by `look_at`.
   const auto values = [&](index_t i) -> const A* {
@@ -172,7 +208,7 @@ row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumu
   A largest = look_at(0);
   for (index_t i = 0, block = 0; i < n; i += size, ++block) {
     if (i > 0 && i % segment_size == 0) {
-      state = merge(state, sums.state());
+      state = merge(state, sums.state(), scale.inverse_temperature);
       sums = running_sums<Set, A>(scale);
     }
     sums.raise(largest);
@@ -205,7 +241,7 @@ row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumu
     writer.write(block);
     if (i + size < n) largest = look_at(i + size);
   }
-  return merge(state, sums.state());
+  return merge(state, sums.state(), scale.inverse_temperature);
 }
 
 /// How many rows of n logits are folded together.
@@ -220,6 +256,14 @@ void fold_short_rows(std::span<const A* const> rows, index_t n, const fold_scale
                      const std::type_identity_t<kept_row<A>>* kept,
                      row_state<double, Set>* states) {
   using P = packet<A>;
+  if (scale.wide) [[unlikely]] {
+    no_writer nothing;
+    for (std::size_t k = 0; k < rows.size(); ++k) {
+      const kept_row<A> to = Keep ? kept[k] : kept_row<A>{};
+      states[k] = fold_wide_row<Set, Keep>(rows[k], n, scale, to, nothing);
+    }
+    return;
+  }
   A largest[max_batch];
   for (std::size_t k = 0; k < std::min<std::size_t>(rows.size(), 2); ++k) {
     largest[k] = block_max(rows[k], n);
@@ -248,4 +292,4 @@ void fold_short_rows(std::span<const A* const> rows, index_t n, const fold_scale
   }
 }
 
-}  // namespace idiolect::detail
+}  // namespace idiolect::detail::inline IDIOLECT_TARGET

@@ -5,9 +5,10 @@
 // The gradient of a row, in two ways. From the exponentials that the fold kept, for every loss whose
 // gradient is a (p - e_y) + c p:
 //
-//   dz_i = e_i f - pull [i = y],    f = (a + c) scale 2^((r - m) u) / sum
+//   dz_i = e_i f,    f = (a + c) scale 2^((r - m) u) / sum
 //
-// with one factor f for each block, whose exponentials are relative to r. From the logits, for
+// but for the target's element, which the row_span holds, with one factor f for each block, whose
+// exponentials are relative to r. From the logits, for
 // losses that depend on the entropy as well: `span_row`.
 
 #include <algorithm>
@@ -20,17 +21,12 @@
 #include <idiolect/backend/cpu/convert.hpp>
 #include <idiolect/backend/cpu/fold.hpp>
 #include <idiolect/backend/cpu/packet.hpp>
+#include <idiolect/config.hpp>
 #include <idiolect/core/scalar.hpp>
 #include <idiolect/core/types.hpp>
 #include <idiolect/loss/span.hpp>
 
-namespace idiolect::detail {
-
-/// The largest logit of a row, from its state's in units of the temperature.
-template <std::floating_point A>
-[[nodiscard]] A largest_logit(const row_span<double>& r) {
-  return static_cast<A>(r.max / r.inverse_temperature);
-}
+namespace idiolect::detail::inline IDIOLECT_TARGET {
 
 /// Writes the gradient of one row from its kept exponentials, block by block. The gradient may stand
 /// where the exponentials do.
@@ -50,7 +46,7 @@ class gradient_writer {
         gradient_(gradient),
         size_(n),
         target_(r.target),
-        pull_(static_cast<A>(r.pull)),
+        dz_target_(static_cast<A>(r.at_target)),
         accumulate_(accumulate) {
     if constexpr (Streaming) {
       const auto past = reinterpret_cast<std::uintptr_t>(gradient) % sizeof(P);
@@ -62,11 +58,13 @@ class gradient_writer {
       factors_[0] = common;
       return;
     }
-    const P largest = P::all(largest_logit<A>(r));
-    const P per_logit = P::all(scale.per_logit);
+    const A part = scale.wide ? A{0.25} : A{1};  // no difference of quarters overflows
+    const P parts = P::all(part);
+    const P largest = P::all(static_cast<A>(r.max) * part);
+    const P per_logit = P::all(scale.per_logit / part);
     std::fill_n(factors_ + blocks, P::lanes - 1, A{0});  // there is room, and it is read
     for (index_t b = 0; b < blocks; b += P::lanes) {
-      const P t = bounded((P::load(factors_ + b) - largest) * per_logit);
+      const P t = bounded((P::load(factors_ + b) * parts - largest) * per_logit);
       (exponential<A>::power(packets<A, 1>{t})[0] * P::all(common)).store(factors_ + b);
     }
   }
@@ -129,9 +127,8 @@ class gradient_writer {
     factor_ = factors_[block];
     in_block_ = target_ >= start_ && target_ < std::min(start_ + block_size<A>, size_);
     if (!in_block_) return;
-    // Now, before the block overwrites what it is made of.
-    at_target_ = exponentials_[target_] * factor_ - pull_;
-    if (accumulate_) at_target_ += load(gradient_[target_]);
+    at_target_ = dz_target_;
+    if (accumulate_) at_target_ += load(gradient_[target_]);  // before the block is written
   }
   void scalar(index_t i) {
     write_scalar(gradient_[start_ + i], exponentials_[start_ + i] * factor_, accumulate_);
@@ -142,7 +139,7 @@ class gradient_writer {
   G* gradient_ = nullptr;
   index_t size_ = 0;
   index_t target_ = 0;
-  A pull_ = 0;
+  A dz_target_ = 0;
   bool accumulate_ = false;
   index_t ahead_ = 0;  // values before the first aligned address
 
@@ -159,8 +156,10 @@ void span_row(const T* row, G* gradient, index_t n, const row_span<double>& r, b
   using A = accumulator_t<T>;
   using P = packet<A>;
   const fold_scale<A> scale(r.inverse_temperature);
+  if (scale.wide) [[unlikely]]
+    return write_span(row, gradient, n, r, accumulate);
   const double inverse_sum = std::exp(-r.log_sum);
-  const P largest = P::all(largest_logit<A>(r));
+  const P largest = P::all(static_cast<A>(r.max));
   const P per_logit = P::all(scale.per_logit);
   const P common = P::all(static_cast<A>(r.common * inverse_sum));
   // b (log p + H) with log p + H = t in nats - (E_p[z] - m)
@@ -171,13 +170,9 @@ void span_row(const T* row, G* gradient, index_t n, const row_span<double>& r, b
     const P t = bounded((z - largest) * per_logit);
     return exponential<A>::power(packets<A, 1>{t})[0] * P::multiply_add(entropic, t - mean, common);
   };
-  // Now: the gradient may be written over the logit it is made of.
-  std::common_type_t<A, accumulator_t<G>> at_target = 0;
+  std::common_type_t<A, accumulator_t<G>> at_target = static_cast<A>(r.at_target);
   const bool has_target = r.target >= 0 && r.target < n;
-  if (has_target) {
-    at_target = one_packet(P::all(load(row[r.target]))).lane(0) - static_cast<A>(r.pull);
-    if (accumulate) at_target += load(gradient[r.target]);
-  }
+  if (has_target && accumulate) at_target += load(gradient[r.target]);
 
   index_t i = 0;
   for (; i + P::lanes <= n; i += P::lanes) {
@@ -193,4 +188,4 @@ void span_row(const T* row, G* gradient, index_t n, const row_span<double>& r, b
   if (has_target) gradient[r.target] = store<G>(at_target);
 }
 
-}  // namespace idiolect::detail
+}  // namespace idiolect::detail::inline IDIOLECT_TARGET

@@ -17,9 +17,23 @@
 
 #include <Eigen/Core>
 
+#include <idiolect/config.hpp>
 #include <idiolect/core/types.hpp>
 
-namespace idiolect::detail {
+namespace idiolect::detail::inline IDIOLECT_TARGET {
+
+/// x, of which the compiler knows nothing any more: (x + c) - c is not x, even where it may regroup.
+template <class Register>
+Register opaque_register(Register x) {
+#if defined(__GNUC__) && defined(__SSE2__)
+  asm("" : "+x"(x));
+#elif defined(__GNUC__) && defined(__aarch64__)
+  asm("" : "+w"(x));
+#else
+  EIGEN_OPTIMIZATION_BARRIER(x)
+#endif
+  return x;
+}
 
 /// A register of floats times 2^k, for lanes of `shifted` = k + 1.5 * 2^23 with integer k: k is added
 /// to the exponent field.
@@ -55,6 +69,12 @@ struct packet {
   /// a * b + c
   static packet multiply_add(packet a, packet b, packet c) {
     return {Eigen::internal::pmadd(a.value, b.value, c.value)};
+  }
+  /// The lanes that are below the bound, 0 for the others.
+  [[nodiscard]] packet below(T bound) const {
+    namespace ei = Eigen::internal;
+    const register_type kept = ei::pcmp_lt(value, ei::pset1<register_type>(bound));
+    return {ei::pselect(kept, value, ei::pzero(value))};
   }
   /// The larger. NaN in `a` stays, NaN in `b` may not.
   static packet max(packet a, packet b) { return {Eigen::internal::pmax(a.value, b.value)}; }
@@ -130,7 +150,7 @@ struct exponential<float> {
   /// At and below it the power is exactly 0: the exponent field of 1 becomes 0.
   static constexpr float floor = -127;
   static constexpr float shift = 0x1.8p23f;  // adding it rounds to an integer, held in the low bits
-  static P nearest(P x) { return x + P::all(shift); }
+  static P nearest(P x) { return {opaque_register((x + P::all(shift)).value)}; }
   static P number(P k) { return k - P::all(shift); }
   static P times_power(P y, P k) { return {add_to_exponents(y.value, k.value)}; }
 #endif
@@ -186,4 +206,4 @@ packet<T> bounded(packet<T> x) {
   return packet<T>::max(x, packet<T>::all(exponential<T>::floor));
 }
 
-}  // namespace idiolect::detail
+}  // namespace idiolect::detail::inline IDIOLECT_TARGET

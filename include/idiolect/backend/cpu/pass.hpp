@@ -24,6 +24,7 @@
 
 #include <idiolect/backend/cpu/fold.hpp>
 #include <idiolect/backend/cpu/gradient.hpp>
+#include <idiolect/config.hpp>
 #include <idiolect/core/executor.hpp>
 #include <idiolect/core/matrix_view.hpp>
 #include <idiolect/core/scalar.hpp>
@@ -32,7 +33,7 @@
 #include <idiolect/stats/fold.hpp>
 #include <idiolect/stats/row_state.hpp>
 
-namespace idiolect::detail {
+namespace idiolect::detail::inline IDIOLECT_TARGET {
 
 /// Aligned, uninitialised memory for numbers.
 template <std::floating_point A>
@@ -195,12 +196,13 @@ class gradient_pass<Set, T, G, Executor>::worker {
     const index_t n = pass_.logits_.cols();
     no_writer nothing;
     if (pass_.shares_rows_) {
-      return fold_segments<Set>(
-          pass_.executor_, n, segment_size, [&](index_t first, index_t count) {
-            const kept_row<A> part{kept.exponentials + first,
-                                   kept.references + first / block_size<A>};
-            return fold_row<Set, true>(row + first, count, pass_.scale_, part, nothing);
-          });
+      return fold_segments<Set>(pass_.executor_, n, segment_size, pass_.scale_.inverse_temperature,
+                                [&](index_t first, index_t count) {
+                                  const kept_row<A> part{kept.exponentials + first,
+                                                         kept.references + first / block_size<A>};
+                                  return fold_row<Set, true>(row + first, count, pass_.scale_, part,
+                                                             nothing);
+                                });
     }
     if constexpr (std::same_as<A, G>) {
       if (pending_) {
@@ -238,4 +240,4 @@ class gradient_pass<Set, T, G, Executor>::worker {
   bool odd_ = false;
 };
 
-}  // namespace idiolect::detail
+}  // namespace idiolect::detail::inline IDIOLECT_TARGET

@@ -7,9 +7,10 @@
 
 #include <cstddef>
 
+#include <idiolect/config.hpp>
 #include <idiolect/core/types.hpp>
 
-namespace idiolect::detail {
+namespace idiolect::detail::inline IDIOLECT_TARGET {
 
 /// Terms that a lane adds up before its sum moves on. Terms far below a lane's sum are lost, always
 /// in the same direction where they are equal: 8 of them bound that to 8 * 2^-24 of the sum.
@@ -37,4 +38,4 @@ inline constexpr std::size_t prefetch_bytes = 12 * 1024;
 /// read soon. The size of this machine's last-level cache.
 inline constexpr std::size_t streaming_bytes = 32 * 1024 * 1024;
 
-}  // namespace idiolect::detail
+}  // namespace idiolect::detail::inline IDIOLECT_TARGET

@@ -57,7 +57,7 @@ class hinted_row {
     if (r.task == hinted_task::greedy) {
       const auto folded = fold<moments::basic>(r.teacher, r.size);
       a.token.token = -1;
-      if (folded.state.finite()) {
+      if (folded.finite()) {
         a.token.token = first_of_value(group_, r.teacher, r.size, folded.max);
       } else {
         a.status = hinted_status::non_finite;
@@ -74,8 +74,8 @@ class hinted_row {
   static constexpr int vectors = sizeof(Row) == 8 ? 2 : 4;
 
   template <moments Set, class Row>
-  [[nodiscard]] IDIOLECT_HD folded_row<accumulator_t<Row>, Set> fold(const Row* row,
-                                                                     index_t n) const {
+  [[nodiscard]] IDIOLECT_HD row_state<accumulator_t<Row>, Set> fold(const Row* row,
+                                                                    index_t n) const {
     row_tile<Row, tile_shape{vectors<Row>, Edges}> tile;
     const row_layout<Row> layout(row, static_cast<int>(n));
     return fold_row<Set>(group_, row, layout, accumulator_t<Row>{1}, tile);
@@ -83,7 +83,7 @@ class hinted_row {
 
   template <class Real>
   [[nodiscard]] IDIOLECT_HD static token_score score_of(
-      const folded_row<Real, moments::varentropy>& folded, const S* row, token_id token) {
+      const row_state<Real, moments::varentropy>& folded, const S* row, token_id token) {
     return detail::score_of(finish_row<double>(folded, load(row[token]), token, Real{1}));
   }
 
@@ -108,9 +108,9 @@ class hinted_row {
       if (rows_.kept != nullptr) keep(teacher, r);
       return ended(a, hinted_status::student_needed);
     }
-    folded_row<accumulator_t<S>, moments::varentropy> student;
+    row_state<accumulator_t<S>, moments::varentropy> student;
     if (r.student != nullptr) student = fold<moments::varentropy>(r.student, r.size);
-    if (lambda > 0 && !student.state.finite()) return ended(a, hinted_status::non_finite);
+    if (lambda > 0 && !student.finite()) return ended(a, hinted_status::non_finite);
 
     value max = 0;
     const value* row = nullptr;

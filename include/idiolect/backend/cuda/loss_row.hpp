@@ -5,7 +5,7 @@
 // What a kernel does with one row: statistics, the loss, its gradient. The row is read once where a
 // group holds all of it, and the gradient is written once.
 //
-//   row --fold_row--> folded_row --finish_row--> row_stats --evaluate_row--> row_report, row_span
+//   row --fold_row--> row_state --finish_row--> row_stats --evaluate_row--> row_report, row_span
 //   row_span and the row, still held, --write_gradient--> dz
 
 #include <concepts>
@@ -77,7 +77,7 @@ IDIOLECT_HD void loss_row(const Group& group, const T* row, int n, const row_pla
     row_span<evaluation> span;
     const auto r = evaluate_row(loss, stats, place.row, place.scale, options, span);
     if (group.rank() == 0) report(r);
-    const auto sum = static_cast<evaluation>(folded.state.sum);
+    const auto sum = static_cast<evaluation>(folded.sum());
     return evaluated{coefficients_of<real>(span, sum), r.status == row_status::finite,
                      static_cast<float>(r.loss)};
   });

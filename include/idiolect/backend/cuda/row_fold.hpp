@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <concepts>
+#include <cstdint>
 
 #include <idiolect/backend/cuda/row_group.hpp>
 #include <idiolect/backend/cuda/row_tile.hpp>
@@ -34,22 +35,37 @@ namespace idiolect::detail {
   return exp2(x);
 }
 
-/// exp((z - reference) / temperature) for z up to the reference: a subtraction first, since that
-/// loses nothing however far all logits are from 0.
+/// The power of two in a normal number from 0 to 1; 1 for any beyond.
+[[nodiscard]] IDIOLECT_HD inline float power_of_two_in(float x) {
+  return x < 1 ? bit_cast<float>(bit_cast<std::uint32_t>(x) & 0x7f800000u) : 1;
+}
+[[nodiscard]] IDIOLECT_HD inline double power_of_two_in(double x) {
+  constexpr std::uint64_t exponent = std::uint64_t{0x7ff} << 52;
+  return x < 1 ? bit_cast<double>(bit_cast<std::uint64_t>(x) & exponent) : 1;
+}
+
+/// exp((z - max) / temperature) for z up to the maximum: a subtraction first, since that loses
+/// nothing however far all logits are from 0. Of a high temperature the power of two goes before
+/// it, exactly and at no cost: a temperature may be as large as the logits, and their difference
+/// then overflow.
 template <class Real>
 struct tempered_exp {
+  Real unit = 1;  ///< what logits are multiplied by: 1, or of a high temperature a part
   Real reference = 0;
-  Real scale = 0;  ///< log2(e) / temperature
+  Real scale = 0;  ///< log2(e) / (temperature unit)
+  Real nats = 0;   ///< 1 / (temperature unit)
 
   IDIOLECT_HD tempered_exp(Real max, Real inverse_temperature) {
     constexpr Real log2_e = static_cast<Real>(1.4426950408889634074L);
-    reference = max == -infinity<Real> ? Real{0} : max;
-    scale = inverse_temperature * log2_e;
-    if (scale == infinity<Real>) scale = inverse_temperature;  // 0 * scale stays 0
+    unit = power_of_two_in(inverse_temperature);
+    nats = inverse_temperature / unit;
+    reference = max == -infinity<Real> ? Real{0} : max * unit;
+    scale = nats * log2_e;
+    if (scale == infinity<Real>) scale = nats;  // 0 * scale stays 0
   }
 
-  /// z - reference.
-  [[nodiscard]] IDIOLECT_HD Real offset(Real z) const { return z - reference; }
+  /// (z - max) unit.
+  [[nodiscard]] IDIOLECT_HD Real offset(Real z) const { return z * unit - reference; }
   [[nodiscard]] IDIOLECT_HD Real operator()(Real offset) const { return fast_exp2(offset * scale); }
   /// An offset that may be multiplied by the exponential of -inf, which is 0.
   [[nodiscard]] IDIOLECT_HD static Real bounded(Real offset) {
@@ -57,49 +73,46 @@ struct tempered_exp {
   }
 };
 
-/// Sums over a tile, relative to its maximum, in units of logits that no temperature divides yet.
+/// Sums over a tile, relative to its maximum, in units of tempered_exp's offsets. Logits that are
+/// the maximum are counted, for the rest to keep its digits where it is small.
 template <class Real, moments Set>
 struct tile_sums : select_field<has(Set, moments::collision), squares_field<Real>, no_squares> {
-  Real sum = 0;
+  Real rest = 0;  ///< of the logits below the maximum
   Real first = 0;
+  Real largest = 0;  ///< how many are the maximum
 
   [[nodiscard]] IDIOLECT_HD friend tile_sums operator+(const tile_sums& a, const tile_sums& b) {
     tile_sums r;
-    r.sum = a.sum + b.sum;
+    r.rest = a.rest + b.rest;
     r.first = a.first + b.first;
+    r.largest = a.largest + b.largest;
     if constexpr (has(Set, moments::collision)) r.squares = a.squares + b.squares;
     return r;
   }
 };
 
-/// A tile or row that has been read. The state is that of (z - max) / temperature, so that it loses
-/// nothing however far all logits are from 0; no temperature divides `max`.
-template <class Real, moments Set>
-struct folded_row {
-  row_state<Real, Set> state;
-  Real max = -infinity<Real>;
-};
-
-/// Sums of a tile relative to its maximum: `r.state` but for the maximum, which is 0 there.
+/// Sums of a tile: all of its state `r` but the maximum, which is there already.
 template <class Tile, class Real, moments Set, row_group Group>
 IDIOLECT_HD void sum_tile(const Group& group, Tile& tile, Real inverse_temperature,
-                          folded_row<Real, Set>& r) {
+                          row_state<Real, Set>& r) {
   const tempered_exp<Real> exponential(r.max, inverse_temperature);
   tile_sums<Real, Set> sums;
   tile.for_each([&](Real z) {
     const Real x = exponential.offset(z);
     const Real p = exponential(x);
-    sums.sum += p;
+    const bool is_largest = x == 0;
+    sums.rest += is_largest ? Real{0} : p;
+    sums.largest += is_largest ? Real{1} : Real{0};
     sums.first += p * exponential.bounded(x);
     if constexpr (has(Set, moments::collision)) sums.squares += p * p;
   });
   sums = group.all_reduce(sums, plus{});
-  r.state.sum = sums.sum;
-  r.state.first = sums.first * inverse_temperature;
-  if constexpr (has(Set, moments::collision)) r.state.squares = sums.squares;
+  r.rest = sums.largest == 1 ? sums.rest : sums.rest + (sums.largest - 1);
+  r.first = sums.first * exponential.nats;
+  if constexpr (has(Set, moments::collision)) r.squares = sums.squares;
   if constexpr (has(Set, moments::varentropy)) {
     tile.repack();
-    const Real mean = sums.first / sums.sum;
+    const Real mean = sums.first / (sums.rest + sums.largest);
     Real spread = 0;
     tile.for_each([&](Real z) {
       const Real x = exponential.offset(z);
@@ -108,54 +121,43 @@ IDIOLECT_HD void sum_tile(const Group& group, Tile& tile, Real inverse_temperatu
       if (p != 0) spread += p * distance * distance;
     });
     spread = group.all_reduce(spread, plus{});
-    r.state.spread = sums.sum == 0 ? Real{0} : spread * inverse_temperature * inverse_temperature;
+    r.spread = r.empty() ? Real{0} : spread * exponential.nats * exponential.nats;
   }
 }
 
 /// The whole row, and in `tile` its last tile. Every thread gets the same. Synchronises.
 template <moments Set, class T, tile_shape Shape, row_group Group>
-[[nodiscard]] IDIOLECT_HD folded_row<accumulator_t<T>, Set> fold_row(
+[[nodiscard]] IDIOLECT_HD row_state<accumulator_t<T>, Set> fold_row(
     const Group& group, const T* row, const row_layout<T>& layout,
     accumulator_t<T> inverse_temperature, row_tile<T, Shape>& tile) {
   using real = accumulator_t<T>;
-  folded_row<real, Set> all;
+  row_state<real, Set> all;
   const int tiles = tile.tiles(layout, group.size());
   for (int t = 0; t < tiles; ++t) {
     tile.read(row, layout, t, group.rank(), group.size());
-    folded_row<real, Set> part;
+    row_state<real, Set> part;
     part.max = group.all_reduce(tile.largest(), larger{});
     tile.repack();
     sum_tile(group, tile, inverse_temperature, part);
     tile.repack();
-    if (part.max > all.max) {
-      all.state.max = (all.max - part.max) * inverse_temperature;
-      all.max = part.max;
-    }
-    part.state.max = part.max == all.max ? real{0} : (part.max - all.max) * inverse_temperature;
-    all.state = merge(all.state, part.state);
+    all = merge(all, part, inverse_temperature);
   }
   return all;
 }
 
 /// The row's statistics with its target, whose logit is given as it stands in the row.
 template <std::floating_point Wanted, std::floating_point Real, moments Set>
-[[nodiscard]] IDIOLECT_HD row_stats<Wanted, Set> finish_row(const folded_row<Real, Set>& folded,
+[[nodiscard]] IDIOLECT_HD row_stats<Wanted, Set> finish_row(const row_state<Real, Set>& folded,
                                                             Real target_logit, token_id target,
                                                             Real inverse_temperature) {
   row_state<Wanted, Set> state;
-  state.max = static_cast<Wanted>(folded.state.max);
-  state.sum = static_cast<Wanted>(folded.state.sum);
-  state.first = static_cast<Wanted>(folded.state.first);
-  if constexpr (has(Set, moments::varentropy)) {
-    state.spread = static_cast<Wanted>(folded.state.spread);
-  }
-  if constexpr (has(Set, moments::collision)) {
-    state.squares = static_cast<Wanted>(folded.state.squares);
-  }
-  const Real offset = (target_logit - folded.max) * inverse_temperature;
-  auto stats = finish(state, static_cast<Wanted>(offset), target);
-  if (stats.finite()) stats.max = static_cast<Wanted>(folded.max * inverse_temperature);
-  return stats;
+  state.max = static_cast<Wanted>(folded.max);
+  state.rest = static_cast<Wanted>(folded.rest);
+  state.first = static_cast<Wanted>(folded.first);
+  if constexpr (has(Set, moments::varentropy)) state.spread = static_cast<Wanted>(folded.spread);
+  if constexpr (has(Set, moments::collision)) state.squares = static_cast<Wanted>(folded.squares);
+  return finish(state, static_cast<Wanted>(target_logit), target,
+                static_cast<Wanted>(inverse_temperature));
 }
 
 }  // namespace idiolect::detail

@@ -4,10 +4,10 @@
 
 // The gradient of a row by a group of threads, from what they hold of it:
 //
-//   dz_i = p_i ((a + c) + b (log p_i + H)) - a [i = y]
+//   dz_i = p_i ((a + c) + b (log p_i + H))
 //   p_i  = exp((z_i - max) / temperature) / sum
 //
-// times the row's scale and 1 / temperature. Where the row has several tiles, the last is at hand
+// times the row's scale and 1 / temperature, but for the target's, which is in the row_span. Where the row has several tiles, the last is at hand
 // and the others are read once more. In place, every element is read by the thread that overwrites
 // it.
 
@@ -25,9 +25,9 @@ namespace idiolect::detail {
 /// What the gradient of a row is made of, beside the row: few numbers, which every thread holds.
 template <std::floating_point Real>
 struct row_coefficients {
-  Real common = 0;    ///< (a + c) scale / sum: times exp(z - max)
-  Real entropic = 0;  ///< b scale / sum: times exp(z - max) (log p + H)
-  Real pull = 0;      ///< a scale: taken off the target
+  Real common = 0;     ///< (a + c) scale / sum: times exp(z - max)
+  Real entropic = 0;   ///< b scale / sum: times exp(z - max) (log p + H)
+  Real at_target = 0;  ///< dz_y
   Real mean_offset = 0;
 };
 
@@ -37,7 +37,7 @@ template <std::floating_point Wanted, std::floating_point Real>
   row_coefficients<Wanted> c;
   c.common = static_cast<Wanted>(silenced(1 / sum, r.common));
   c.entropic = static_cast<Wanted>(silenced(1 / sum, r.entropic));
-  c.pull = static_cast<Wanted>(r.pull);
+  c.at_target = static_cast<Wanted>(r.at_target);
   c.mean_offset = static_cast<Wanted>(r.mean_offset);
   return c;
 }
@@ -47,27 +47,24 @@ template <std::floating_point Real, bool Entropic>
 class span_elements {
  public:
   IDIOLECT_HD span_elements(const row_coefficients<Real>& c, Real max, Real inverse_temperature)
-      : exponential_(max, inverse_temperature),
-        inverse_temperature_(inverse_temperature),
-        coefficients_(c) {}
+      : exponential_(max, inverse_temperature), coefficients_(c) {}
 
-  /// Without the target's pull. 0 for a masked logit.
+  /// Not the target's. 0 for a masked logit.
   [[nodiscard]] IDIOLECT_HD Real operator()(Real z) const {
     const Real x = exponential_.offset(z);
     const Real p = exponential_(x);
     if constexpr (Entropic) {
       const Real centred =
-          exponential_.bounded(x) * inverse_temperature_ - coefficients_.mean_offset;
+          exponential_.bounded(x) * exponential_.nats - coefficients_.mean_offset;
       return p == 0 ? Real{0} : p * (coefficients_.common + coefficients_.entropic * centred);
     } else {
       return p * coefficients_.common;
     }
   }
-  [[nodiscard]] IDIOLECT_HD Real pull() const { return coefficients_.pull; }
+  [[nodiscard]] IDIOLECT_HD Real at_target() const { return coefficients_.at_target; }
 
  private:
   tempered_exp<Real> exponential_;
-  Real inverse_temperature_;
   row_coefficients<Real> coefficients_;
 };
 
@@ -93,7 +90,7 @@ IDIOLECT_HD void write_vectors(const row_tile<T, Shape>& tile, int first, int st
     unrolled<width>([&](int i) { values[i] = element(load(tile.vectors[k].element(i))); });
     const int lane = target - layout.vector(v);
     if (lane >= 0 && lane < width) {
-      unrolled<width>([&](int i) { values[i] -= i == lane ? element.pull() : Real{0}; });
+      unrolled<width>([&](int i) { values[i] = i == lane ? element.at_target() : values[i]; });
     }
     if (!Plain && gradient.accumulate) {
       if constexpr (sizeof(accumulator_t<G>) > sizeof(Real)) {  // what is there has more digits
@@ -126,8 +123,7 @@ IDIOLECT_HD void write_tile(const Group& group, const row_tile<T, Shape>& tile, 
     const int e = k * group.size() + group.rank();
     if (number != 0 || e >= layout.edges()) return;
     const int j = layout.edge(e);
-    Real value = element(load(tile.edges[k]));
-    if (j == target) value -= element.pull();
+    const Real value = j == target ? element.at_target() : element(load(tile.edges[k]));
     gradient.data[j] =
         gradient.accumulate ? store<G>(value + load(gradient.data[j])) : store<G>(value);
   });

@@ -61,7 +61,7 @@ struct row_source {
     return static_cast<index_t>(targets[i]) == ignore;
   }
   [[nodiscard]] IDIOLECT_HD double logit(index_t i, index_t j) const {
-    return static_cast<double>(load(logits[i * stride + j])) * inverse_temperature;
+    return static_cast<double>(load(logits[i * stride + j]));
   }
 };
 
@@ -112,7 +112,8 @@ struct fold_lane {
     row_state<double, Set> state;
     if (rows.ignored(i)) return state;
     cut.for_each(index % cut.per_row(), [&](index_t j) {
-      state = merge(state, row_state<double, Set>::of(rows.logit(i, j)));
+      state =
+          merge(state, row_state<double, Set>::of(rows.logit(i, j)), rows.inverse_temperature);
     });
     return state;
   }
@@ -125,9 +126,12 @@ template <moments Set, class T, class Target>
                                                               index_t i) {
   const index_t lanes = rows.cut().per_row();
   row_state<double, Set> state;
-  for (index_t k = i * lanes; k < (i + 1) * lanes; ++k) state = merge(state, states[k]);
+  for (index_t k = i * lanes; k < (i + 1) * lanes; ++k) {
+    state = merge(state, states[k], rows.inverse_temperature);
+  }
   const auto target = static_cast<index_t>(rows.targets[i]);
-  return finish(state, rows.logit(i, target), static_cast<token_id>(target));
+  return finish(state, rows.logit(i, target), static_cast<token_id>(target),
+                rows.inverse_temperature);
 }
 
 template <class T, class Target>
