@@ -249,8 +249,8 @@ void check_common_offset(const Runner& run) {
   for (int round = 0; round < 5; ++round) {
     std::vector<double> near(4096), far(4096);
     for (std::size_t i = 0; i < near.size(); ++i) {
-      far[i] = 1e8 + random.uniform(0, 10);
-      near[i] = far[i] - 1e8;
+      near[i] = static_cast<double>(random.below(10 << 20)) * 0x1p-20;  // so that the sum is exact
+      far[i] = 1e8 + near[i];
     }
     for (const double temperature : {0.7, 1e-3, 1e-10, 1e3}) {
       CHECK(same_bits(run.gradient(near, 5, temperature, nll{}),

@@ -45,7 +45,8 @@ template <std::floating_point Real, moments Set>
   using std::expm1;
   const Real factor = scale * inverse_temperature;
   const Real p = s.prob();
-  Real at_target = terms.a * expm1(s.log_prob()) + terms.c * p;
+  const Real below_one = p < Real(0.5) ? p - 1 : expm1(s.log_prob());  // the faster where it serves
+  Real at_target = terms.a * below_one + terms.c * p;
   if (p != 0) at_target += terms.b * (p * s.phi());  // a masked target's phi is infinite
   return {s.max_logit,
           s.log_sum,

@@ -68,6 +68,9 @@ struct select_field<false, Field, Nothing> : Nothing {};
 /// may be as large as the logits.
 template <std::floating_point Real>
 [[nodiscard]] IDIOLECT_HD Real tempered_offset(Real z, Real max, Real inverse_temperature) {
+#if defined(__clang__)  // given leave, it makes z/T - max/T of it
+#pragma clang fp reassociate(off)
+#endif
   const Real offset = z - max;
   return is_finite(offset) ? offset * inverse_temperature
                            : z * inverse_temperature - max * inverse_temperature;

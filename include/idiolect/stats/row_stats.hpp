@@ -79,6 +79,7 @@ template <std::floating_point Real, moments Set>
 [[nodiscard]] IDIOLECT_HD row_stats<Real, Set> finish(
     const row_state<Real, Set>& state, std::type_identity_t<Real> target_logit, token_id target = 0,
     std::type_identity_t<Real> inverse_temperature = 1) {
+  using std::log;
   using std::log1p;
   constexpr Real nan = detail::quiet_nan<Real>;
   row_stats<Real, Set> r;
@@ -90,7 +91,7 @@ template <std::floating_point Real, moments Set>
   const Real sum = state.sum();
   r.max = state.max * inverse_temperature;
   r.max_logit = state.max;
-  r.log_sum = log1p(state.rest);
+  r.log_sum = state.rest < 1 ? log1p(state.rest) : log(sum);  // where both serve, the faster
   r.mean_offset = state.first / sum;
   r.target_offset = detail::tempered_offset(target_logit, state.max, inverse_temperature);
   if constexpr (has(Set, moments::varentropy)) r.varentropy_or_nan = state.spread / sum;

@@ -141,22 +141,20 @@ struct last_packet {
 inline constexpr double dominated = 0.125;
 
 /// The sum of those exponentials that are below 1, of `count` packets at x and of `last`.
-/// `exponentials(p)` are those of the packet at p.
-template <std::floating_point A, class Count, class Exponentials>
-double sum_below_one(const A* x, Count count, const last_packet<A>* last,
-                     Exponentials&& exponentials) {
+template <std::floating_point A, class Count>
+double sum_below_one(const A* x, Count count, const last_packet<A>* last) {
   using P = packet<A>;
   packet_sum<A> sum;
   for_packets<P::lanes>(
       count,
       [&](index_t i, index_t k, auto n) {
         for (index_t j = 0; j < static_cast<index_t>(n); ++j) {
-          sum.add(k + j, exponentials(x + i + j * P::lanes).below(1));
+          sum.add(k + j, P::load(x + i + j * P::lanes).below(1));
         }
       },
       [&] { sum.end_run(); });
   if (last != nullptr) {
-    sum.add(0, exponentials(last->values).below(1));
+    sum.add(0, P::load(last->values).below(1));
     sum.end_run();
   }
   return sum.total();
@@ -177,16 +175,16 @@ block_sums fold_block(const A* x, Count count, A reference, A scale, A* kept,
   const P scale_lanes = P::all(scale);
   // The spread needs t again, and kept exponentials may stand where the logits did.
   A distances[spread ? block_size<A> + P::lanes : 1];
-  A exponentials[spread && !Keep ? block_size<A> : 1];
-  A* const stored = spread && !Keep ? exponentials : kept;
+  A exponentials[Keep ? 1 : block_size<A>];
+  A* const stored = Keep ? kept : exponentials;
 
   packet_sum<A> sum, first, square;
   const auto add = [&]<std::size_t N>(packets<A, N> t, A* to, index_t at, index_t k) {
-    for (P& x : t) x = bounded((x - reference_lanes) * scale_lanes);
+    for (P& x : t) x = bounded(difference(x, reference_lanes) * scale_lanes);
     const packets<A, N> e = exponential<A>::power(t);
     for (std::size_t j = 0; j < N; ++j) {
       const index_t from = static_cast<index_t>(j) * P::lanes, part = k + static_cast<index_t>(j);
-      if constexpr (Keep || spread) e[j].store(to + from);
+      e[j].store(to + from);
       if constexpr (spread) t[j].store(distances + at + from);
       sum.add(part, e[j]);
       first.add_product(part, e[j], t[j]);
@@ -207,7 +205,7 @@ block_sums fold_block(const A* x, Count count, A reference, A scale, A* kept,
           ahead(i + next * P::lanes, k + next);
           z[j] = P::load(x + i + next * P::lanes);
         }
-        add(z, Keep || spread ? stored + i : nullptr, i, k);
+        add(z, stored + i, i, k);
         for (std::size_t j = 0; j < n; ++j) {
           const auto next = static_cast<index_t>(j);
           beside(i + next * P::lanes, k + next);
@@ -224,15 +222,7 @@ block_sums fold_block(const A* x, Count count, A reference, A scale, A* kept,
   r.first = first.total();
   r.rest = r.sum - 1;
   if (r.rest >= 0 && r.rest < dominated) [[unlikely]] {
-    r.rest = sum_below_one<A>(Keep || spread ? stored : x, count, last, [&](const A* p) {
-      const P v = P::load(p);
-      if constexpr (Keep || spread) {
-        return v;  // they are stored
-      } else {
-        const P t = bounded((v - reference_lanes) * scale_lanes);
-        return exponential<A>::power(packets<A, 1>{t})[0];
-      }
-    });
+    r.rest = sum_below_one(stored, count, last);
   }
   if constexpr (squares) r.squares = square.total();
   if constexpr (spread) {

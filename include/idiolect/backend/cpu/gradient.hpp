@@ -64,7 +64,7 @@ class gradient_writer {
     const P per_logit = P::all(scale.per_logit / part);
     std::fill_n(factors_ + blocks, P::lanes - 1, A{0});  // there is room, and it is read
     for (index_t b = 0; b < blocks; b += P::lanes) {
-      const P t = bounded((P::load(factors_ + b) * parts - largest) * per_logit);
+      const P t = bounded(difference(P::load(factors_ + b) * parts, largest) * per_logit);
       (exponential<A>::power(packets<A, 1>{t})[0] * P::all(common)).store(factors_ + b);
     }
   }
@@ -167,7 +167,7 @@ void span_row(const T* row, G* gradient, index_t n, const row_span<double>& r, b
   const P mean = P::all(static_cast<A>(r.mean_offset / scale.nats));
 
   const auto one_packet = [&](P z) {
-    const P t = bounded((z - largest) * per_logit);
+    const P t = bounded(difference(z, largest) * per_logit);
     return exponential<A>::power(packets<A, 1>{t})[0] * P::multiply_add(entropic, t - mean, common);
   };
   std::common_type_t<A, accumulator_t<G>> at_target = static_cast<A>(r.at_target);

@@ -25,7 +25,9 @@ namespace idiolect::detail::inline IDIOLECT_TARGET {
 /// x, of which the compiler knows nothing any more: (x + c) - c is not x, even where it may regroup.
 template <class Register>
 Register opaque_register(Register x) {
-#if defined(__GNUC__) && defined(__SSE2__)
+#if defined(__GNUC__) && defined(__AVX512F__)
+  asm("" : "+v"(x));
+#elif defined(__GNUC__) && defined(__SSE2__)
   asm("" : "+x"(x));
 #elif defined(__GNUC__) && defined(__aarch64__)
   asm("" : "+w"(x));
@@ -198,6 +200,12 @@ struct exponential<double> {
 inline void prefetch(const void* p, std::size_t bytes) {
   Eigen::internal::prefetch(
       reinterpret_cast<const float*>(reinterpret_cast<std::uintptr_t>(p) + bytes));
+}
+
+/// z - max: a number of its own, that no compiler multiplies out with what follows.
+template <std::floating_point T>
+packet<T> difference(packet<T> z, packet<T> max) {
+  return {opaque_register((z - max).value)};
 }
 
 /// x, raised to the floor below which the power is 0: a finite factor where x is -inf. NaN stays.
