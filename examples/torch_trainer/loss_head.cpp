@@ -32,12 +32,13 @@ void for_pieces(const at::Tensor& states, index_t rows_at_once, F&& f) {
 }  // namespace
 
 void merge(idiolect::loss_report& all, const idiolect::loss_report& next) {
-  const auto finite = [](const idiolect::loss_report& r) {
-    return static_cast<double>(r.valid - r.non_finite);
-  };
-  const double count = finite(all) + finite(next);
-  if (count > 0) {
-    all.mean_nll = (all.mean_nll * finite(all) + next.mean_nll * finite(next)) / count;
+  // Rows with statistics; where there is none the mean is NaN, and no part of the other's.
+  const auto before = static_cast<double>(all.phi.count);
+  const auto added = static_cast<double>(next.phi.count);
+  if (before == 0) {
+    all.mean_nll = next.mean_nll;
+  } else if (added > 0) {
+    all.mean_nll = (all.mean_nll * before + next.mean_nll * added) / (before + added);
   }
   all.loss += next.loss;
   all.valid += next.valid;

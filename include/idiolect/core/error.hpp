@@ -46,7 +46,7 @@ struct shape_error : error {
 struct target_error : error {
   using error::error;
 };
-/// NaN, +inf or a row of -inf only, under non_finite::error.
+/// A row that is not finite, under non_finite::error, or a NaN that has no rank.
 struct non_finite_error : error {
   using error::error;
 };

@@ -239,11 +239,11 @@ class loss_pass {
     for (std::size_t k = 0; k < count; ++k) {
       partial.add(rows[k], reports[k]);
       if (!token_loss.empty()) token_loss[static_cast<std::size_t>(rows[k])] = reports[k].loss;
-      if (reports[k].status != row_status::finite) fill_gradient(rows[k], reports[k].loss);
+      if (!reports[k].has_span) fill_gradient(rows[k], reports[k].fill);
     }
     if constexpr (with_gradient) {
       for (std::size_t k = 0; k < count; ++k) {
-        if (reports[k].status == row_status::finite) worker.write(k, spans[k]);
+        if (reports[k].has_span) worker.write(k, spans[k]);
       }
     }
     return i;

@@ -31,11 +31,16 @@ struct reduction {
   static constexpr reduction none() { return {kind::none, 0}; }
 };
 
-/// What to do with a row that has NaN, +inf or no finite logit at all.
+/// What to do with a row that is not finite when it is finished: NaN, +inf or no finite logit, a
+/// NaN or infinite weight, or a loss or gradient that comes out NaN or infinite. All of them are
+/// counted.
 enum class non_finite : std::uint8_t {
-  propagate,  ///< its loss and gradient are NaN, so that a loss scaler sees it
-  skip,       ///< its loss and gradient are 0; it is counted and stays in the denominator
-  error       ///< raises non_finite_error after the pass; the gradient is then unspecified
+  /// Its loss and gradient are NaN, so that a loss scaler sees it. A masked target's loss under
+  /// plain
+  /// likelihood stays +inf, and its gradient p - e_y.
+  propagate,
+  skip,  ///< its loss and gradient are 0; it is counted and stays in the denominator
+  error  ///< raises non_finite_error after the pass; the gradient is then unspecified
 };
 
 /// Every field has the usual default; spans may be empty.

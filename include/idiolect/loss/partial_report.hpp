@@ -78,21 +78,58 @@ struct row_chunks {
   }
 };
 
-enum class row_status : std::uint8_t { ignored, finite, non_finite };
+/// What became of a row: what is judged is the finished row, not its logits alone.
+enum class row_status : std::uint8_t {
+  ignored,
+  finite,
+  bad_logits,  ///< NaN, +inf or no finite logit: it has no statistics
+  bad_weight,  ///< its external weight is NaN or infinite
+  bad_loss     ///< its loss or a coefficient of its gradient is NaN or infinite
+};
 
 /// What one row adds to the report.
 struct row_report {
-  double loss = 0;    ///< weighted. Of a row that is not finite 0 or NaN, as is its whole gradient
+  double loss = 0;    ///< weighted
   double scaled = 0;  ///< the same, times the row's factor in the reduction
   double nll = 0;
   double phi = 0;
   double weight = 0;    ///< the pull on the target
   double end_prob = 0;  ///< p of the target, where it is an end token
+  double fill = 0;      ///< of a row without a span: every element of its gradient, 0 or NaN
   bool is_end = false;
+  bool has_span = false;  ///< its gradient is its row_span's
   row_status status = row_status::ignored;
+
+  /// It counts in the summaries of the statistics, whatever became of its loss.
+  [[nodiscard]] IDIOLECT_HD bool has_statistics() const {
+    return status != row_status::ignored && status != row_status::bad_logits;
+  }
+  [[nodiscard]] IDIOLECT_HD bool is_bad() const {
+    return status != row_status::ignored && status != row_status::finite;
+  }
 };
 
-/// Row i, which is not ignored: its loss, its share of the report and, if it is finite, its
+/// 0 if all are finite, NaN if one of them is not.
+template <std::floating_point... Real>
+[[nodiscard]] IDIOLECT_HD double finite_probe(Real... x) {
+  return (... + static_cast<double>(x - x));
+}
+
+/// The loss and gradient of a row that is not finite: as the options say. Propagated, an infinite
+/// loss with a finite gradient (a masked target under plain likelihood) stays what it is.
+template <std::floating_point Real>
+IDIOLECT_HD void mark_bad(row_report& r, row_status status, const row_options& o,
+                          const row_span<Real>& span) {
+  r.status = status;
+  if (!o.skip_non_finite && status == row_status::bad_loss && r.loss == r.loss &&
+      finite_probe(span.common, span.entropic, span.pull) == 0) {
+    return;
+  }
+  r.has_span = false;
+  r.loss = r.scaled = r.fill = o.skip_non_finite ? 0 : quiet_nan<double>;
+}
+
+/// Row i, which is not ignored: its loss, its share of the report and, where `has_span`, its
 /// gradient's coefficients. `scale` is its factor in the reduction. (Without the word `inline` GCC
 /// keeps it a call, which costs a quarter more time at rows of 32 logits.)
 template <class Loss, std::floating_point Real, moments Set>
@@ -102,14 +139,14 @@ template <class Loss, std::floating_point Real, moments Set>
                                                          row_span<Real>& span) {
   row_report r;
   if (!stats.finite()) {
-    r.status = row_status::non_finite;
-    r.loss = r.scaled = o.skip_non_finite ? 0 : quiet_nan<double>;
+    mark_bad(r, row_status::bad_logits, o, span);
     return r;
   }
   const double weight = o.weights == nullptr ? 1.0 : static_cast<double>(o.weights[i]);
   stats.external_weight = static_cast<Real>(weight);
   const loss_terms<Real> terms = f.evaluate(stats);
   r.status = row_status::finite;
+  r.has_span = true;
   r.loss = silenced(weight, static_cast<double>(terms.value));
   r.scaled = silenced(scale, r.loss);
   r.nll = -static_cast<double>(stats.log_prob());
@@ -121,6 +158,10 @@ template <class Loss, std::floating_point Real, moments Set>
   if (r.is_end) r.end_prob = static_cast<double>(stats.prob());
   span = make_row_span(stats, terms, static_cast<Real>(scale * weight * o.gradient_scale),
                        static_cast<Real>(o.inverse_temperature));
+  if (finite_probe(weight, r.loss, span.common, span.entropic, span.pull) != 0) [[unlikely]] {
+    const bool of_weight = finite_probe(weight) != 0;
+    mark_bad(r, of_weight ? row_status::bad_weight : row_status::bad_loss, o, span);
+  }
   return r;
 }
 
@@ -130,6 +171,7 @@ struct report_moments {
   double nll = 0;
   index_t non_finite = 0;
   index_t first_non_finite = -1;
+  row_status first_status = row_status::finite;  // of that row
   moment_summary phi;
   moment_summary weight;
   moment_summary end_prob;
@@ -137,14 +179,15 @@ struct report_moments {
   /// Row i, the next one.
   IDIOLECT_HD void add(index_t i, const row_report& row) {
     loss += row.scaled;
-    if (row.status == row_status::finite) {
+    if (row.has_statistics()) {
       nll += row.nll;
       phi.add(row.phi);
       weight.add(row.weight);
       if (row.is_end) end_prob.add(row.end_prob);
-    } else if (row.status == row_status::non_finite) {
+    }
+    if (row.is_bad()) {
       ++non_finite;
-      if (first_non_finite < 0) first_non_finite = i;
+      take_first(i, row.status);
     }
   }
 
@@ -153,10 +196,17 @@ struct report_moments {
     loss += next.loss;
     nll += next.nll;
     non_finite += next.non_finite;
-    if (first_non_finite < 0) first_non_finite = next.first_non_finite;
+    take_first(next.first_non_finite, next.first_status);
     phi.merge(next.phi);
     weight.merge(next.weight);
     end_prob.merge(next.end_prob);
+  }
+
+ private:
+  IDIOLECT_HD void take_first(index_t i, row_status status) {
+    if (first_non_finite >= 0) return;
+    first_non_finite = i;
+    first_status = status;
   }
 };
 
@@ -167,7 +217,7 @@ struct partial_report : report_moments {
 
   IDIOLECT_HD void add(index_t i, const row_report& row) {
     report_moments::add(i, row);
-    if (row.status == row_status::finite) {
+    if (row.has_statistics()) {
       phi_bins.add(row.phi);
       weight_bins.add(row.weight);
     }
@@ -179,17 +229,32 @@ struct partial_report : report_moments {
   }
 };
 
+/// Raises the non_finite_error of row i.
+[[noreturn]] inline void raise_bad_row(row_status status, index_t i) {
+  switch (status) {
+    case row_status::bad_weight:
+      raise(non_finite_error("weights", "NaN or infinite", i));
+    case row_status::bad_loss:
+      raise(non_finite_error("loss",
+                             "its value or gradient is NaN or infinite: a target of probability 0, "
+                             "a gate or loss that gives NaN, or an overflow",
+                             i));
+    default:
+      raise(non_finite_error("logits", "NaN, +inf or no finite logit", i));
+  }
+}
+
 /// The report of a whole call of `valid` rows, without per-token losses. Raises non_finite_error
 /// where that was asked for.
 [[nodiscard]] inline loss_report finish_report(const partial_report& all, index_t valid,
                                                non_finite on_non_finite) {
   if (on_non_finite == non_finite::error && all.first_non_finite >= 0) {
-    raise(non_finite_error("logits", "NaN, +inf or no finite logit", all.first_non_finite));
+    raise_bad_row(all.first_status, all.first_non_finite);
   }
-  const index_t finite = valid - all.non_finite;
+  const index_t counted = all.phi.count + all.phi.nan_count;
   loss_report report;
   report.loss = all.loss;
-  report.mean_nll = finite > 0 ? all.nll / static_cast<double>(finite) : 0;
+  if (counted > 0) report.mean_nll = all.nll / static_cast<double>(counted);
   report.valid = valid;
   report.non_finite = all.non_finite;
   report.phi = {all.phi, all.phi_bins};

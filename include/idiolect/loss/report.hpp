@@ -40,17 +40,20 @@ namespace detail {
 [[nodiscard]] IDIOLECT_HD inline token_summary empty_weight_summary() { return {0, 2}; }
 }  // namespace detail
 
-/// Everything is over the valid rows: those whose target is not the ignored one. The summaries and
-/// mean_nll leave out non-finite rows.
+/// Everything is over the valid rows: those whose target is not the ignored one. mean_nll and the
+/// summaries are over those of them that have statistics, `phi.count`: they leave out rows with
+/// NaN, +inf or no finite logit. Means of nothing are NaN.
 struct loss_report {
-  double loss = 0;        ///< the reduced, weighted loss
-  double mean_nll = 0;    ///< ungated, unweighted -log p, nats a token; 0 without valid rows
-  index_t valid = 0;        ///< targets that are not ignored, the denominator of `mean`
-  index_t non_finite = 0;   ///< valid rows with NaN, +inf or -inf only
+  double loss = 0;  ///< the reduced, weighted loss; 0 without valid rows, so that training goes on
+  double mean_nll = detail::quiet_nan<double>;  ///< ungated, unweighted -log p, nats a token
+  index_t valid = 0;  ///< targets that are not ignored, the denominator of `mean`
+  /// Valid rows whose finished loss or gradient is not finite: broken logits, a NaN or infinite
+  /// weight, a loss of NaN or infinity (a masked target under plain likelihood).
+  index_t non_finite = 0;
   token_summary phi = detail::empty_phi_summary();  ///< CLL, nats, binned over [-16, 8)
   /// The loss's pull on the target, `a`: for a gate, its weight. Binned over [0, 2).
   token_summary weight = detail::empty_weight_summary();
-  moment_summary end_prob;  ///< p of the end tokens, at rows where they are the target
+  moment_summary end_prob;         ///< p of the end tokens, at rows where they are the target
   std::vector<double> token_loss;  ///< reduction::none: a weighted loss per row, 0 where ignored
 };
 

@@ -15,11 +15,12 @@
 
 namespace idiolect {
 
-/// Count, mean, variance, minimum and maximum. NaN values are counted apart and change nothing.
+/// Count, mean, variance, minimum and maximum. NaN values are counted apart and change nothing. The
+/// mean of nothing is NaN.
 struct moment_summary {
   index_t count = 0;
   index_t nan_count = 0;
-  double mean = 0;
+  double mean = detail::quiet_nan<double>;
   double sum_of_squares = 0;  ///< of deviations from the mean
   double min = detail::infinity<double>;
   double max = -detail::infinity<double>;

@@ -68,8 +68,8 @@ IDIOLECT_HD void loss_row(const Group& group, const T* row, int n, const row_pla
 
   struct evaluated {
     row_coefficients<real> coefficients;
-    bool finite;
-    float filling;  ///< of a row that is not finite
+    bool has_span;
+    float filling;  ///< of a row without one
   };
   const auto result = group.broadcast([&] {
     const auto stats =
@@ -78,12 +78,11 @@ IDIOLECT_HD void loss_row(const Group& group, const T* row, int n, const row_pla
     const auto r = evaluate_row(loss, stats, place.row, place.scale, options, span);
     if (group.rank() == 0) report(r);
     const auto sum = static_cast<evaluation>(folded.sum());
-    return evaluated{coefficients_of<real>(span, sum), r.status == row_status::finite,
-                     static_cast<float>(r.loss)};
+    return evaluated{coefficients_of<real>(span, sum), r.has_span, static_cast<float>(r.fill)};
   });
 
   if constexpr (!std::is_same_v<G, void_gradient>) {
-    if (result.finite) {
+    if (result.has_span) {
       const span_elements<real, may_pull_entropy<Loss>> element(result.coefficients, folded.max,
                                                                 inverse_temperature);
       write_gradient(group, row, layout, tile, element, place.target, gradient);

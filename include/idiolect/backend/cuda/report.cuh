@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(Threads)
   for (index_t i = first; i < last; ++i) {
     const row_report row = rows[i];
     moments.add(i, row);
-    if (row.status != row_status::finite) continue;
+    if (!row.has_statistics()) continue;
     atomicAdd(&phi[phi_bins.place(row.phi)], 1u);
     atomicAdd(&weight[weight_bins.place(row.weight)], 1u);
   }

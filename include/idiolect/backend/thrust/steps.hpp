@@ -208,13 +208,13 @@ struct write_lane {
     const lane_cut cut = rows.cut();
     const index_t i = index / cut.per_row();
     const row_outcome& outcome = outcomes[i];
-    const bool finite = outcome.report.status == row_status::finite;
-    const double fill = outcome.report.loss;  // 0 or NaN for every other row
-    if (!finite && fill == 0 && accumulate) return;
+    const bool has_span = outcome.report.has_span;
+    const double fill = outcome.report.fill;
+    if (!has_span && fill == 0 && accumulate) return;
     const T* const row = rows.logits + i * rows.stride;
     G* const dz = gradient + i * stride;
     cut.for_each(index % cut.per_row(), [&](index_t j) {
-      if (finite) {
+      if (has_span) {
         write_span_element(row, dz, j, outcome.span, accumulate);
       } else {
         dz[j] = store<G>(fill);
