@@ -64,6 +64,9 @@ nlohmann::ordered_json step_json(const step_report& s) {
 }
 
 std::string words(const measured& m) {
+  if (m.before.score.tokens == 0 || m.after.score.tokens == 0) {
+    return m.name + ": no token could be scored.\n";
+  }
   const double change = m.after.score.mean_nll() - m.before.score.mean_nll();
   const bool retained = m.key == "retain";
   std::string said = m.name + ": NLL " + std::string(change <= 0 ? "fell" : "rose") + " by " +

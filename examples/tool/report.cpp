@@ -24,7 +24,7 @@ using json = nlohmann::ordered_json;
 namespace {
 
 double share_below(const sequence_score& s, double threshold) {
-  return s.tokens > 0 ? 1 - s.share_above(threshold) : 0;
+  return 1 - s.share_above(threshold);  // NaN without tokens
 }
 
 json to_json(const estimate& e) {

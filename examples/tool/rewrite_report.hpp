@@ -39,7 +39,7 @@ class rewrite_totals {
     double phi = 0;
     double nll = 0;
     void add(const nlohmann::ordered_json& line, const char* name);
-    [[nodiscard]] double mean(double sum) const { return tokens > 0 ? sum / tokens : 0; }
+    [[nodiscard]] double mean(double sum) const { return sum / tokens; }  // NaN of nothing
   };
 
   index_t records_ = 0;

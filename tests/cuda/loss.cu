@@ -87,7 +87,7 @@ TEST_CASE("ignored targets on a device", "[small]") {
     const auto none = on_device(batch, gated);
     CHECK(none.report.loss == 0);
     CHECK(none.report.valid == 0);
-    CHECK(none.report.mean_nll == 0);
+    CHECK(std::isnan(none.report.mean_nll));
     for (index_t i = 0; i < 12; ++i) CHECK(row_is(batch, none.gradient, i, 0));
   }
   const host_batch<float> empty(0, 5, 1);

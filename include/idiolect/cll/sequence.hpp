@@ -42,7 +42,7 @@ namespace idiolect {
 /// Scores of a sequence: sums that add up, and what follows from them. Natural logarithms.
 /// Non-finite rows are counted and left out of everything else. A masked target (probability 0) is
 /// scored: the log-likelihood, mean phi and z are then -inf, the perplexity inf, the p-value 0.
-/// Without scored tokens every number is 0, the perplexity and the p-value 1: never NaN.
+/// Without scored tokens there is nothing to say: means, shares, z and the p-value are NaN, sums 0.
 struct sequence_score {
   /// Where `share_above` counts, nats.
   static constexpr std::array<double, 4> thresholds{-5, -3, -1, 0};
@@ -57,7 +57,8 @@ struct sequence_score {
   double sum_varentropy = 0;  ///< nats^2: the variance of sum_phi under the model
 
   std::array<index_t, thresholds.size()> above{};  ///< tokens with phi > thresholds[k]
-  double min_phi = 0;                            ///< the most foreign token's, nats
+  /// The most foreign token's, nats; NaN without tokens.
+  double min_phi = std::numeric_limits<double>::quiet_NaN();
   index_t min_position = -1;  ///< its position in the input, ignored ones counted; -1 without tokens
 
   /// The next position. O(1). A score with a NaN counts as non-finite, whatever its status.
@@ -103,7 +104,7 @@ struct sequence_score {
   /// Mean log-likelihood, nats a token.
   [[nodiscard]] double mean_log_prob() const { return mean(sum_log_prob); }
   /// Mean negative log-likelihood, nats a token.
-  [[nodiscard]] double mean_nll() const { return tokens > 0 ? -mean_log_prob() : 0; }
+  [[nodiscard]] double mean_nll() const { return -mean_log_prob(); }
   /// exp(mean NLL); inf where that overflows.
   [[nodiscard]] double perplexity() const { return std::exp(mean_nll()); }
   /// Mean entropy of the model's distributions, nats a token.
@@ -111,7 +112,9 @@ struct sequence_score {
   /// Standard deviation of mean phi under the model, nats a token.
   [[nodiscard]] double standard_error() const { return mean(std::sqrt(sum_varentropy)); }
   /// The standardised score, see `standardised`.
-  [[nodiscard]] double z() const { return standardised(sum_phi, sum_varentropy); }
+  [[nodiscard]] double z() const {
+    return tokens > 0 ? standardised(sum_phi, sum_varentropy) : nothing;
+  }
   /// Two-sided p-value of z: small for text that is too unlikely and for text that is too likely.
   [[nodiscard]] double p_value() const { return two_sided_p_value(z()); }
 
@@ -127,13 +130,15 @@ struct sequence_score {
   }
 
  private:
+  static constexpr double nothing = std::numeric_limits<double>::quiet_NaN();
+
   void take_min(double phi, index_t position) {
     if (min_position >= 0 && !(phi < min_phi)) return;
     min_phi = phi;
     min_position = position;
   }
   [[nodiscard]] double mean(double sum) const {
-    return tokens > 0 ? sum / static_cast<double>(tokens) : 0;
+    return tokens > 0 ? sum / static_cast<double>(tokens) : nothing;
   }
 };
 
