@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include <idiolect/core/error.hpp>
 #include <idiolect/stats/sampling.hpp>
 
 #include "tool/errors.hpp"
@@ -35,6 +36,19 @@ inline void require_range(const std::string& option, double value, double low, d
   range = std::isinf(high) ? range + " up" : range + " to " + CLI::detail::to_string(high);
   throw usage_error(option + ": expected a number " + range + ", found " +
                     CLI::detail::to_string(value));
+}
+
+/// What the library says of an option, under the name it has here.
+template <class F>
+auto named(const std::string& option, F&& f) {
+  try {
+    return f();
+  } catch (const idiolect::error& e) {
+    const std::string text = e.what();
+    const std::string before = "idiolect: " + e.argument() + ": ";
+    throw usage_error(option + ": " +
+                      (text.starts_with(before) ? text.substr(before.size()) : text));
+  }
 }
 
 /// `--seed`, any number of 64 bits. (CLI11 would read -1, and all that is too large, as the

@@ -25,19 +25,6 @@ namespace {
 
 using idiolect::index_t;
 
-/// What the library says of an option, under the name it has here.
-template <class F>
-auto named(const std::string& option, F&& f) {
-  try {
-    return f();
-  } catch (const idiolect::error& e) {
-    const std::string text = e.what();
-    const std::string before = "idiolect: " + e.argument() + ": ";
-    throw usage_error(option + ": " +
-                      (text.starts_with(before) ? text.substr(before.size()) : text));
-  }
-}
-
 template <class V>
 any_verifier by_reference(V v) {
   return [v = std::move(v)](const source_record* r, std::string_view text) { return v(*r, text); };

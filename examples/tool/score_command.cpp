@@ -51,8 +51,7 @@ void run(score_options o) {
   const reading read_as = o.input.parse(o.model);
   require_range("--temperature", o.temperature, 1e-6, 1e6);
   require_range("--bootstrap", static_cast<double>(o.bootstrap.replicates), 0, 1e6);
-  require_usage(o.bootstrap.confidence > 0 && o.bootstrap.confidence < 1,
-                "--confidence: expected a number between 0 and 1, such as 0.95");
+  named("--confidence", [&] { validate(o.bootstrap); });
   o.how.tokens.temperature = o.temperature;
   const auto sampler = o.sampler.parse("--sampler-temperature");
   if (o.sampler.given()) o.how.tokens.sampler = sampler;

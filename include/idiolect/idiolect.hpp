@@ -12,6 +12,7 @@
 #include <idiolect/cll/separation.hpp>
 #include <idiolect/cll/sequence.hpp>
 #include <idiolect/config.hpp>
+#include <idiolect/core/bounds.hpp>
 #include <idiolect/core/error.hpp>
 #include <idiolect/core/executor.hpp>
 #include <idiolect/core/matrix_view.hpp>
@@ -20,6 +21,7 @@
 #include <idiolect/core/targets.hpp>
 #include <idiolect/core/types.hpp>
 #include <idiolect/hinted/decoder.hpp>
+#include <idiolect/hinted/decoder_options.hpp>
 #include <idiolect/hinted/lambda.hpp>
 #include <idiolect/hinted/mixture.hpp>
 #include <idiolect/hinted/policy.hpp>

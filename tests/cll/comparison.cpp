@@ -174,6 +174,17 @@ TEST_CASE("wrong samples and options are named") {
   CHECK(fails({1}, {2}, {.confidence = 0}) == "confidence");
   CHECK(fails({1}, {2}, {.confidence = 1}) == "confidence");
   CHECK(fails({1}, {2}, {.confidence = nan}) == "confidence");
+  CHECK(fails({1}, {2}, {.confidence = 1e-12}) == "confidence");
+  CHECK(fails({1}, {2}, {.confidence = 1 - 1e-12}) == "confidence");
+  CHECK(fails({1}, {2}, {.replicates = std::numeric_limits<index_t>::max()}) == "replicates");
+}
+
+TEST_CASE("no bound of an interval passes the other") {
+  for (const index_t replicates : {1, 2, 3, 10, 2000}) {
+    const auto s = separate(serial_executor{}, numbers{1, 2, 3}, numbers{0, 1, 2.5},
+                            {.replicates = replicates, .confidence = 0.01});
+    CHECK(s.auroc.low <= s.auroc.high);
+  }
 }
 
 TEST_CASE("no replicates give no interval") {

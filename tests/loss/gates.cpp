@@ -261,6 +261,31 @@ TEST_CASE("options that make no sense are named") {
   CHECK(complaint(nll{}) == "nothing was raised");
 }
 
+TEST_CASE("no option of a gate or a schedule is NaN or infinite") {
+  for (const double bad : {not_a_number, infinity, -infinity}) {
+    CHECK(complaint(idft{.beta = bad}) == "idft::beta");
+    CHECK(complaint(idft{.gamma_min = bad}) == "idft::gamma_min");
+    CHECK(complaint(idft{.gamma_max = bad}) == "idft::gamma_max");
+    CHECK(complaint(idft{.strength = bad}) == "idft::strength");
+    CHECK(complaint(idft{.bound = bad}) == "idft::bound");
+    CHECK(complaint(power{.q = bad}) == "power::q");
+    CHECK(complaint(power{.theta = bad}) == "power::theta");
+    CHECK(complaint(eaft(bad)) == "eaft::h_norm");
+    CHECK(complaint(eaft(1, bad)) == "eaft::alpha");
+    CHECK(complaint(talr{.t = bad}) == "talr::t");
+    CHECK(complaint(talr{.floor = bad}) == "talr::floor");
+    CHECK(complaint(reverse{.gamma = bad}) == "reverse::gamma");
+    CHECK(complaint(prob_threshold{bad}) == "prob_threshold::theta");
+    CHECK(complaint(phi_threshold{bad}) == "phi_threshold::theta");
+    CHECK(complaint(protect({0}, bad, nll{})) == "protect::weight");
+    const auto named = [](auto&& f) { return raised<shape_error>(f).argument(); };
+    CHECK(named([&] { (void)linear_schedule{.warmup = bad}(0.5); }) == "linear_schedule::warmup");
+    CHECK(named([&] { (void)linear_schedule{.transition = bad}(0.5); }) ==
+          "linear_schedule::transition");
+    CHECK(named([&] { (void)linear_schedule{}(bad); }) == "progress");
+  }
+}
+
 TEST_CASE("what is a gate and what is a loss") {
   struct not_a_gate {};
   struct text_gate {

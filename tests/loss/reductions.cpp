@@ -343,6 +343,18 @@ TEST_CASE("a temperature outside the positive numbers, or that overflows, is an 
   }
 }
 
+TEST_CASE("a scale and a token count have bounds") {
+  const batch b;
+  for (const double bad : {not_a_number, infinity, -infinity}) {
+    CHECK(raised<shape_error>([&] { (void)run(b, {.gradient_scale = bad}); }).argument() ==
+          "gradient_scale");
+  }
+  for (const double bad : {not_a_number, infinity, -infinity, -1.0, 0.0, 1e-310}) {
+    const loss_options o{.reduce = reduction::mean_over(bad)};
+    CHECK(raised<shape_error>([&] { (void)run(b, o); }).argument() == "reduction::mean_over");
+  }
+}
+
 TEST_CASE("the ignored target may be any number in any integer type") {
   const std::vector<double> logits = gaussian_row(4 * 30, 1, 35);
   const matrix_view<const double> z(logits.data(), 4, 30);

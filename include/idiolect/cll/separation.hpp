@@ -21,6 +21,7 @@
 #include <string_view>
 #include <vector>
 
+#include <idiolect/core/bounds.hpp>
 #include <idiolect/core/error.hpp>
 #include <idiolect/core/executor.hpp>
 #include <idiolect/core/philox.hpp>
@@ -47,17 +48,15 @@ struct separation {
 
 /// Options of the intervals. Draws are keyed by (seed, replicate): the same for any executor.
 struct bootstrap_options {
-  index_t replicates = 2000;   ///< 0: no intervals
-  double confidence = 0.95;  ///< (0, 1)
+  index_t replicates = 2000;  ///< 0: no intervals; 2^24 at most (112 bytes each, for compare)
+  double confidence = 0.95;   ///< [0.01, 1 - 1e-9]
   std::uint64_t seed = 0;
 };
 
 /// Raises shape_error naming the option that is out of range.
 inline void validate(const bootstrap_options& o) {
-  require(o.replicates >= 0, "replicates",
-          [&] { return "must be >= 0, got " + std::to_string(o.replicates); });
-  require(o.confidence > 0 && o.confidence < 1, "confidence",
-          [&] { return "must be in (0, 1), got " + std::to_string(o.confidence); });
+  detail::require_count(0, index_t{1} << 24, o.replicates, "replicates");
+  detail::require_within(0.01, 1 - 1e-9, o.confidence, "confidence");
 }
 
 namespace detail {
@@ -169,7 +168,9 @@ inline void set_interval(estimate& e, std::span<double> replicates, double confi
   std::ranges::sort(replicates);
   const auto n = static_cast<double>(replicates.size());
   // The small number is for 1 - 0.9, which is just below 0.1.
-  const auto outside = static_cast<std::size_t>(n * (1 - confidence) / 2 + 1e-6);
+  // At most all but the middle: a bound never passes the other.
+  const auto outside = std::min(static_cast<std::size_t>(n * (1 - confidence) / 2 + 1e-6),
+                                (replicates.size() - 1) / 2);
   e.low = replicates[outside];
   e.high = replicates[replicates.size() - 1 - outside];
 }

@@ -8,6 +8,7 @@
 // (rows, cols, data, outerStride), and contiguous ranges, which are a single row.
 
 #include <concepts>
+#include <limits>
 #include <ranges>
 #include <string>
 #include <type_traits>
@@ -39,6 +40,10 @@ class matrix_view {
       return "row stride " + std::to_string(stride) + " is smaller than the " +
              std::to_string(cols) + " columns";
     });
+    require(rows == 0 || stride <= largest / rows, "matrix_view", [&] {
+      return std::to_string(rows) + " rows of " + std::to_string(stride) +
+             " elements are more than there are addresses";
+    });
     require(data != nullptr || rows == 0 || cols == 0, "matrix_view", "null pointer");
   }
 
@@ -62,6 +67,9 @@ class matrix_view {
   }
 
  private:
+  static constexpr index_t largest =
+      (std::numeric_limits<index_t>::max)() / static_cast<index_t>(sizeof(T));
+
   T* data_ = nullptr;
   index_t rows_ = 0;
   index_t cols_ = 0;

@@ -17,7 +17,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -30,6 +29,7 @@
 #include <idiolect/core/executor.hpp>
 #include <idiolect/core/matrix_view.hpp>
 #include <idiolect/core/types.hpp>
+#include <idiolect/hinted/decoder_options.hpp>
 #include <idiolect/hinted/policy.hpp>
 #include <idiolect/hinted/request.hpp>
 #include <idiolect/hinted/stop.hpp>
@@ -37,37 +37,6 @@
 #include <idiolect/model/causal_lm.hpp>
 
 namespace idiolect {
-
-/// Options of the scheduler; none changes a text but `on_token` (`defer_student` and
-/// `shared_beginning` up to the rounding of a model that is not batch_invariant).
-struct decoder_options {
-  index_t parallel = 16;  ///< texts in flight, fewer where the model has fewer streams
-  /// Forward the student only when lambda is above 0, or when it lags `max_lag` tokens behind: for
-  /// schedules that are often exactly 0. Its tokens come in few large chunks, which a model takes
-  /// faster than one by one; costs a copy of a row and a call now and then.
-  bool defer_student = false;
-  index_t max_lag = 32;
-  /// Tokens that two prompts, one after the other, must have in common at their beginning for these
-  /// to be forwarded once and forked; 0: every prompt by itself. Takes up to four streams that no
-  /// text needs.
-  index_t shared_beginning = 16;
-  /// Called with each text after each of its tokens, on the thread that runs the decoder; false
-  /// ends that text with stop_reason::stopped. A text that gives its place up in a full cache
-  /// starts again, and is told again from its first token.
-  std::function<bool(const hinted_state&)> on_token = {};
-  /// Asked before each forward; true ends every text with stop_reason::cancelled.
-  std::function<bool()> cancelled = {};
-};
-
-/// What the decoding cost.
-struct decoder_counts {
-  index_t calls = 0;           ///< of forward
-  index_t teacher_tokens = 0;  ///< forwarded in teacher streams, prompts included
-  index_t student_tokens = 0;
-  index_t beginning_tokens = 0;  ///< forwarded once for several prompts
-  index_t shared_tokens = 0;     ///< of prompts, that were forked and not forwarded
-  index_t emitted_tokens = 0;
-};
 
 /// Runs texts over a model with a policy. One thread at a time; steps run on the executor.
 template <causal_lm Model, class Policy, executor Executor = serial_executor>
@@ -82,9 +51,7 @@ class hinted_decoder {
   hinted_decoder(Model& model, const Policy& policy, decoder_options options = {},
                  Executor executor = {})
       : model_(model), policy_(policy), options_(std::move(options)), executor_(executor) {
-    require(options_.parallel > 0, "decoder_options::parallel", "must be > 0");
-    require(options_.max_lag > 0, "decoder_options::max_lag", "must be > 0");
-    require(options_.shared_beginning >= 0, "decoder_options::shared_beginning", "must be >= 0");
+    validate(options_);
     require(model_traits<Model>::max_chunk(model) >= 2, "model",
             "must take two tokens a call, one for each stream");
     // A token that ends texts and has no piece would be masked as padding, and no text would end.

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include <idiolect/config.hpp>
+#include <idiolect/core/bounds.hpp>
 #include <idiolect/core/error.hpp>
 
 namespace idiolect {
@@ -32,7 +33,7 @@ struct linear_lambda {
     return lambda < 0 ? 0 : lambda > 1 ? 1 : lambda;
   }
   void validate() const {
-    require(beta >= 0 && std::isfinite(beta), "linear_lambda::beta", "must be finite and >= 0");
+    detail::require_at_least(0, beta, "linear_lambda::beta");
   }
 };
 
@@ -46,8 +47,8 @@ struct sigmoid_lambda {
     return 1 / (1 + exp(-beta * (h - centre)));
   }
   void validate() const {
-    require(beta >= 0 && std::isfinite(beta), "sigmoid_lambda::beta", "must be finite and >= 0");
-    require(std::isfinite(centre), "sigmoid_lambda::centre", "must be finite");
+    detail::require_at_least(0, beta, "sigmoid_lambda::beta");
+    detail::require_finite(centre, "sigmoid_lambda::centre");
   }
 };
 
@@ -72,7 +73,7 @@ struct constant_lambda {
 
   [[nodiscard]] IDIOLECT_HD double operator()(double) const { return value; }
   void validate() const {
-    require(value >= 0 && value <= 1, "constant_lambda::value", "must be in [0, 1]");
+    detail::require_within(0, 1, value, "constant_lambda::value");
   }
 };
 

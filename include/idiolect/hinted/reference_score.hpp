@@ -53,6 +53,8 @@ class text_scoring {
       : backend_(backend), model_(model), options_(options) {
     require(options.chunk > 0, "text_score_options::chunk", "must be > 0");
     require(options.parallel > 0, "text_score_options::parallel", "must be > 0");
+    check_temperature(options.score.temperature);
+    if (options.score.sampler) validate(*options.score.sampler);
     require(options.columns >= 0 && options.columns <= model.vocab_size(),
             "text_score_options::columns", "the model has fewer columns of logits");
     require(model_traits<Model>::max_chunk(model) > 0, "model", "takes no tokens");

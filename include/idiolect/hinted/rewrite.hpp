@@ -360,6 +360,7 @@ rewrite_report rewrite(Model& model, const Policy& policy, Source&& source, cons
   require(options.verified_at_once >= 0, "rewrite_options::verified_at_once", "must be >= 0");
   require(options.window >= 0, "rewrite_options::window", "must be >= 0");
   validate(options.rollout_sampler);
+  validate(options.decoder);
 
   const index_t window = options.window > 0 ? options.window : 4 * options.decoder.parallel;
   detail::rewriting<record, Prompter, Verifier, std::remove_reference_t<Source>,

@@ -46,6 +46,7 @@ template <folding_backend Backend, causal_lm Model, tokenizer Tokenizer,
                                                 std::span<const std::vector<token_id>> prompts,
                                                 const sample_options& options = {},
                                                 Executor executor = {}) {
+  validate(options.sampler);
   hinted_options writing;
   writing.max_tokens = options.max_tokens;
   writing.stop_strings = options.stop_strings;

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <idiolect/core/bounds.hpp>
 #include <idiolect/core/error.hpp>
 #include <idiolect/core/types.hpp>
 #include <idiolect/hinted/request.hpp>
@@ -75,7 +76,7 @@ class hinted_writer {
     if constexpr (requires { rule_.schedule.validate(); }) rule_.schedule.validate();
     validate(options_.repetition);
     require(options_.max_tokens > 0, "hinted_options::max_tokens", "must be > 0");
-    require(options_.entropy_norm >= 0, "hinted_options::entropy_norm", "must be >= 0 nats");
+    detail::require_at_least(0, options_.entropy_norm, "hinted_options::entropy_norm");
     require(std::ranges::none_of(options_.stop_strings, &std::string::empty),
             "hinted_options::stop_strings", "an empty string is in every text");
     require(!options_.stop_after_answer || !options_.delimiter.empty(),

@@ -11,6 +11,7 @@
 // that the result has the same bits for any executor.
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <ranges>
@@ -20,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include <idiolect/core/bounds.hpp>
 #include <idiolect/core/error.hpp>
 #include <idiolect/core/matrix_view.hpp>
 #include <idiolect/core/targets.hpp>
@@ -34,7 +36,8 @@ namespace idiolect {
 
 namespace detail {
 
-/// The same, from options that have been checked but for the reduction's.
+/// The same, from options that have been checked. Only where there are no tokens anywhere may their
+/// number be 0.
 [[nodiscard]] inline double common_scale(const loss_options& o, index_t valid) {
   require(o.reduce.how != reduction::kind::mean_over || valid == 0 || o.reduce.tokens > 0,
           "reduction::mean_over", "the number of tokens must be > 0");
@@ -85,6 +88,14 @@ class row_scales {
 /// What needs no look at the rows' memory.
 inline void check_option_sizes(const loss_options& o, index_t rows) {
   check_temperature(o.temperature);
+  require_finite(o.gradient_scale, "gradient_scale");
+  if (o.reduce.how == reduction::kind::mean_over) {
+    // Below the smallest normal number, its inverse is infinite.
+    const bool usable = o.reduce.tokens == 0 || o.reduce.tokens >= 0x1.0p-1022;
+    require(usable && std::isfinite(o.reduce.tokens), "reduction::mean_over", [&] {
+      return "the number of tokens must be finite and > 0, got " + shown(o.reduce.tokens);
+    });
+  }
   require(o.weights.empty() || static_cast<index_t>(o.weights.size()) == rows, "weights", [&] {
     return std::to_string(o.weights.size()) + " weights for " + std::to_string(rows) + " rows";
   });

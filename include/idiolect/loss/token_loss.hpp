@@ -15,6 +15,7 @@
 #include <utility>
 
 #include <idiolect/config.hpp>
+#include <idiolect/core/bounds.hpp>
 #include <idiolect/core/error.hpp>
 #include <idiolect/stats/row_stats.hpp>
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <idiolect/config.hpp>
+#include <idiolect/core/bounds.hpp>
 #include <idiolect/core/error.hpp>
 #include <idiolect/core/executor.hpp>
 #include <idiolect/core/matrix_view.hpp>
@@ -43,7 +44,7 @@ inline void check_temperature(double temperature) {
   using single = std::numeric_limits<float>;
   const double inverse = 1 / temperature;
   require(inverse >= double{single::min()} && inverse <= double{single::max()}, "temperature", [&] {
-    return "must be between 3e-39 and 8e37, got " + std::to_string(temperature);
+    return "must be between 3e-39 and 8e37, got " + shown(temperature);
   });
 }
 }  // namespace detail

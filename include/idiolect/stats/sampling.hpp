@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include <idiolect/core/bounds.hpp>
 #include <idiolect/core/error.hpp>
 #include <idiolect/core/scalar.hpp>
 #include <idiolect/core/types.hpp>
@@ -40,14 +41,11 @@ struct sampler_options {
 
 /// Raises shape_error naming the option that is out of range.
 inline void validate(const sampler_options& o) {
-  require(o.temperature >= 0 && std::isfinite(o.temperature), "temperature", [&] {
-    return "must be finite and >= 0, got " + std::to_string(o.temperature);
-  });
+  detail::require_at_least(0, o.temperature, "temperature");
   require(o.top_k >= 0, "top_k", [&] { return "must be >= 0, got " + std::to_string(o.top_k); });
   require(o.top_p > 0 && o.top_p <= 1, "top_p",
-          [&] { return "must be in (0, 1], got " + std::to_string(o.top_p); });
-  require(o.min_p >= 0 && o.min_p <= 1, "min_p",
-          [&] { return "must be in [0, 1], got " + std::to_string(o.min_p); });
+          [&] { return "must be in (0, 1], got " + detail::shown(o.top_p); });
+  detail::require_within(0, 1, o.min_p, "min_p");
 }
 
 /// The kept tokens in ascending order of id, and their probabilities, which sum to 1.

@@ -32,8 +32,9 @@ struct eaft {
     return {.entropy = static_cast<real>(alpha / h_norm) * pow(h, static_cast<real>(alpha - 1))};
   }
   void validate() const {
-    require(h_norm > 0, "eaft::h_norm", "must be > 0 nats, e.g. ln(vocab_size)");
-    require(alpha >= 0, "eaft::alpha", "must be >= 0");
+    require(h_norm > 0 && std::isfinite(h_norm), "eaft::h_norm",
+            "must be finite and > 0 nats, e.g. ln(vocab_size)");
+    detail::require_at_least(0, alpha, "eaft::alpha");
   }
 
  private:

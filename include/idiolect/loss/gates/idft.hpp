@@ -69,12 +69,12 @@ struct idft {
   }
 
   void validate() const {
-    require(beta > 0, "idft::beta", "must be > 0");
-    require(gamma_min >= 0 && gamma_min <= gamma_max, "idft::gamma_min",
-            "must be in [0, gamma_max]");
+    detail::require_above(0, beta, "idft::beta");
+    detail::require_at_least(0, gamma_max, "idft::gamma_max");
+    detail::require_within(0, gamma_max, gamma_min, "idft::gamma_min");
     require(strength >= 0 && strength <= 1, "idft::strength",
             "must be in [0, 1]; it is a schedule's value, not a learning rate");
-    require(bound >= 0, "idft::bound", "must be >= 0");
+    detail::require_at_least(0, bound, "idft::bound");
   }
 
  private:

@@ -25,7 +25,9 @@ struct power {
     return {.log_prob = static_cast<typename Stats::real>(q) * weight(s)};
   }
   void validate() const {
-    require(q >= 0, "power::q", "must be >= 0: a negative power has no bound as p goes to 0");
+    require(q >= 0 && std::isfinite(q), "power::q",
+            "must be finite and >= 0: a negative power has no bound as p goes to 0");
+    detail::require_finite(theta, "power::theta");
   }
 };
 

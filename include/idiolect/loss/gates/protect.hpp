@@ -34,7 +34,10 @@ struct protected_gate {
     if (is_protected(s.target)) return {};
     return inner.slope(s);
   }
-  void validate() const { detail::validate_options(inner); }
+  void validate() const {
+    detail::require_finite(fixed, "protect::weight");
+    detail::validate_options(inner);
+  }
 
  private:
   [[nodiscard]] IDIOLECT_HD bool is_protected(token_id t) const {

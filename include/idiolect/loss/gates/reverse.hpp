@@ -27,7 +27,7 @@ struct reverse {
     return {.log_prob =
                 -static_cast<real>(gamma) * pow(rest, static_cast<real>(gamma - 1)) * s.prob()};
   }
-  void validate() const { require(gamma >= 0, "reverse::gamma", "must be >= 0"); }
+  void validate() const { detail::require_at_least(0, gamma, "reverse::gamma"); }
 
  private:
   template <class Stats>

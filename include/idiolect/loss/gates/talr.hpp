@@ -26,8 +26,8 @@ struct talr {
     return {.log_prob = w > static_cast<real>(floor) ? w / static_cast<real>(t) : real{0}};
   }
   void validate() const {
-    require(t > 0, "talr::t", "must be > 0");
-    require(floor >= 0, "talr::floor", "must be >= 0");
+    detail::require_above(0, t, "talr::t");
+    detail::require_at_least(0, floor, "talr::floor");
   }
 
  private:

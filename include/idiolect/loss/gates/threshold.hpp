@@ -22,6 +22,7 @@ struct prob_threshold {
   [[nodiscard]] IDIOLECT_HD weight_slope<typename Stats::real> slope(const Stats&) const {
     return {};
   }
+  void validate() const { detail::require_finite(theta, "prob_threshold::theta"); }
 };
 
 /// w = 1[phi >= theta], theta in nats.
@@ -37,6 +38,7 @@ struct phi_threshold {
   [[nodiscard]] IDIOLECT_HD weight_slope<typename Stats::real> slope(const Stats&) const {
     return {};
   }
+  void validate() const { detail::require_finite(theta, "phi_threshold::theta"); }
 };
 
 }  // namespace idiolect
