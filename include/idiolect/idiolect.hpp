@@ -17,8 +17,10 @@
 #include <idiolect/core/executor.hpp>
 #include <idiolect/core/matrix_view.hpp>
 #include <idiolect/core/philox.hpp>
+#include <idiolect/core/processors.hpp>
 #include <idiolect/core/scalar.hpp>
 #include <idiolect/core/targets.hpp>
+#include <idiolect/core/thread_pool.hpp>
 #include <idiolect/core/types.hpp>
 #include <idiolect/hinted/decoder.hpp>
 #include <idiolect/hinted/decoder_options.hpp>

@@ -41,7 +41,8 @@ inline void require_above(double low, double x, std::string_view argument) {
 }
 /// Raises shape_error unless low <= x <= high.
 inline void require_within(double low, double high, double x, std::string_view argument) {
-  if (!(x >= low && x <= high)) raise_bound(argument, "in [" + shown(low) + ", " + shown(high) + "]", x);
+  if (!(x >= low && x <= high))
+    raise_bound(argument, "in [" + shown(low) + ", " + shown(high) + "]", x);
 }
 /// The same for counts and sizes, which are exact.
 inline void require_count(index_t low, index_t high, index_t n, std::string_view argument) {

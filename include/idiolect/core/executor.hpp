@@ -14,20 +14,18 @@
 #include <atomic>
 #include <chrono>
 #include <concepts>
-#include <condition_variable>
-#include <cstddef>
 #include <exception>
-#include <functional>
 #include <memory>
-#include <mutex>
-#include <thread>
 #include <utility>
-#include <vector>
 
 #if defined(_OPENMP)
 #include <omp.h>
 #endif
 
+#include <idiolect/core/bounds.hpp>
+#include <idiolect/core/error.hpp>
+#include <idiolect/core/processors.hpp>
+#include <idiolect/core/thread_pool.hpp>
 #include <idiolect/core/types.hpp>
 
 namespace idiolect {
@@ -41,23 +39,6 @@ template <class E>
 concept executor = std::copy_constructible<E> && requires(const E& e, index_t n, void (*f)(index_t)) {
   e.bulk(n, f);
 };
-
-namespace detail {
-/// f(i), and what it threw.
-template <class F>
-std::exception_ptr attempt(F& f, index_t i) {
-#if defined(__cpp_exceptions)
-  try {
-    f(i);
-  } catch (...) {
-    return std::current_exception();
-  }
-#else
-  f(i);
-#endif
-  return nullptr;
-}
-}  // namespace detail
 
 namespace detail {
 /// How many calls of f may run at once; a guess where the executor does not say.
@@ -99,10 +80,14 @@ executor_from(Bulk) -> executor_from<Bulk>;
 struct openmp_executor {
   int threads = 0;  ///< 0: OpenMP's own choice
 
-  [[nodiscard]] int concurrency() const { return threads > 0 ? threads : omp_get_max_threads(); }
+  [[nodiscard]] int concurrency() const {
+    check();
+    return threads > 0 ? threads : omp_get_max_threads();
+  }
 
   template <class F>
   void bulk(index_t n, F&& f) const {
+    check();
     std::exception_ptr failure;
     const auto run = [&](index_t i) {  // an exception must not leave the parallel region
       if (std::exception_ptr caught = detail::attempt(f, i)) {
@@ -119,6 +104,9 @@ struct openmp_executor {
     }
     if (failure) std::rethrow_exception(failure);
   }
+
+ private:
+  void check() const { detail::require_count(0, 8192, threads, "openmp_executor::threads"); }
 };
 #endif
 
@@ -134,13 +122,9 @@ void for_pieces(const E& e, index_t n, F&& f) {
 }  // namespace detail
 
 namespace detail {
-/// Tells the processor that this thread only waits for another.
-inline void pause() {
-#if defined(__i386__) || defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__) && defined(__GNUC__)
-  asm volatile("yield");
-#endif
+/// A thread that spins where it has no processor takes one from those that work.
+[[nodiscard]] inline std::chrono::nanoseconds usual_spin(int threads) {
+  return threads > allowed_processors() ? std::chrono::nanoseconds(0) : std::chrono::microseconds(50);
 }
 }  // namespace detail
 
@@ -152,148 +136,65 @@ inline void pause() {
 /// `spin` before it sleeps, and lets others have the processor meanwhile: a sleeping thread takes
 /// longer to wake than half a row of 150k logits takes to fold, and calls often follow one another.
 /// So a pool without work costs each of its threads at most `spin` after a call, and nothing then.
+///
+/// A process may fork while it has pools: the child may end at any time, and where it uses one it
+/// gets threads of its own.
 class thread_executor {
  public:
   using duration = std::chrono::nanoseconds;
 
-  /// `threads` in all, the caller's included; 0 means std::thread::hardware_concurrency(). Spins for
-  /// 50 us, or not at all with more threads than processors.
-  explicit thread_executor(int threads = 0);
+  /// The most threads that a pool may have: as many as Linux runs on.
+  static constexpr int most = 8192;
+
+  /// `threads` in all, the caller's included; 0: as many as this process may run at once, by its
+  /// affinity mask and its control groups' quota. Spins for 50 us, or not at all with more threads
+  /// than those. Raises shape_error for a number that is negative or above `most`, and backend_error
+  /// where the system gives fewer.
+  explicit thread_executor(int threads = 0) : thread_executor(threads, detail::usual_spin(threads)) {}
+  /// Spins for up to a second.
   thread_executor(int threads, duration spin);
 
-  [[nodiscard]] int concurrency() const noexcept;
+  [[nodiscard]] int concurrency() const noexcept { return shared_->threads; }
 
   template <class F>
-  void bulk(index_t n, F&& f) const;
-
- private:
-  static int processors() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
-
-  class pool;
-  std::shared_ptr<pool> pool_;
-};
-
-/// One call at a time: the caller opens it, threads enter, items are taken by number, whoever finds
-/// none left closes it, and the caller returns when the last thread has left.
-class thread_executor::pool {
- public:
-  pool(int threads, duration spin) : spin_(spin) {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
-  }
-  pool(const pool&) = delete;
-  pool& operator=(const pool&) = delete;
-  ~pool() {
-    announce(stopping);
-    for (auto& worker : workers_) worker.join();
-  }
-
-  [[nodiscard]] int concurrency() const noexcept { return static_cast<int>(workers_.size()) + 1; }
-
-  void bulk(index_t n, const std::function<void(index_t)>& f) {
-    if (workers_.empty() || n <= 1 || busy_.test_and_set(std::memory_order_acquire)) {
-      for (index_t i = 0; i < n; ++i) f(i);
-      return;
-    }
-    task_ = &f;
-    end_ = n;
-    next_.store(0, std::memory_order_relaxed);
-    announce(open);
-    drain();
-    const auto done = [this] { return state_.load(std::memory_order_acquire) == 0; };
-    if (!spin_until(done)) {
-      std::unique_lock lock(mutex_);
-      done_.wait(lock, done);
-    }
-    const std::exception_ptr failure = std::exchange(failure_, nullptr);
-    busy_.clear(std::memory_order_release);
-    if (failure) std::rethrow_exception(failure);
+  void bulk(index_t n, F&& f) const {
+    shared_->threads_here().bulk(n, [&f](index_t i) { f(i); });
   }
 
  private:
-  // The state: a flag, and how many workers have entered.
-  static constexpr unsigned open = 1u << 31;      // items may be left
-  static constexpr unsigned stopping = 1u << 30;  // the pool ends
+  // What copies share: the pool of this process. A child of the process that made it has none of its
+  // threads: it makes a pool of its own when it first needs one, and leaves the other as it is.
+  struct shared {
+    const int threads;
+    const duration spin;
+    std::atomic<detail::thread_pool*> pool;
 
-  // A worker either sees the new state before it sleeps, or is counted as sleeping here.
-  void announce(unsigned state) {
-    state_.store(state);
-    if (sleeping_.load() == 0) return;
-    { const std::scoped_lock lock(mutex_); }  // who is counted is asleep now
-    wake_.notify_all();
-  }
-
-  void work() {
-    const auto called = [this] { return (state_.load() & (open | stopping)) != 0; };
-    for (;;) {
-      if (!spin_until(called)) {
-        std::unique_lock lock(mutex_);
-        ++sleeping_;
-        wake_.wait(lock, called);
-        --sleeping_;
-      }
-      unsigned state = state_.load();
-      if (state == stopping) return;
-      while ((state & open) != 0 && !state_.compare_exchange_weak(state, state + 1)) {
-      }
-      if ((state & open) == 0) continue;  // too late
-      drain();
-      if (state_.fetch_sub(1) == 1) {  // the last
-        { const std::scoped_lock lock(mutex_); }
-        done_.notify_one();
-      }
+    shared(int n, duration time) : threads(n), spin(time), pool(new detail::thread_pool(n, time)) {}
+    shared(const shared&) = delete;
+    shared& operator=(const shared&) = delete;
+    ~shared() {
+      detail::thread_pool* const last = pool.load();
+      if (last->process() == detail::this_process()) delete last;
     }
-  }
-
-  // Takes items until none is left, and closes the call.
-  void drain() {
-    for (index_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < end_;) {
-      if (std::exception_ptr failure = detail::attempt(*task_, i)) {
-        const std::scoped_lock lock(mutex_);
-        if (!failure_) failure_ = failure;
-        next_.store(end_, std::memory_order_relaxed);
-      }
-    }
-    state_.fetch_and(~open);
-  }
-
-  template <class Ready>
-  [[nodiscard]] bool spin_until(const Ready& ready) const {
-    using clock = std::chrono::steady_clock;
-    if (spin_ == duration::zero()) return ready();
-    for (const auto end = clock::now() + spin_; clock::now() < end; std::this_thread::yield()) {
-      for (int i = 0; i < 16; ++i, detail::pause()) {
-        if (ready()) return true;
-      }
-    }
-    return false;
-  }
-
-  static constexpr std::size_t apart = 64;  // of other cache lines
-  alignas(apart) std::atomic<unsigned> state_ = 0;
-  alignas(apart) std::atomic<index_t> next_ = 0;  // the first item that nobody took
-  alignas(apart) const std::function<void(index_t)>* task_ = nullptr;
-  index_t end_ = 0;
-  const duration spin_;
-  std::exception_ptr failure_;
-  std::atomic_flag busy_;  // a call is under way
-  std::atomic<int> sleeping_ = 0;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::condition_variable done_;
-  std::vector<std::thread> workers_;  // last: started when everything above exists
+    detail::thread_pool& threads_here();
+  };
+  std::shared_ptr<shared> shared_;
 };
 
-inline thread_executor::thread_executor(int threads)
-    : thread_executor(threads, threads > processors() ? duration(0) : std::chrono::microseconds(50)) {}
+inline thread_executor::thread_executor(int threads, duration spin) {
+  detail::require_count(0, most, threads, "thread_executor::threads");
+  require(spin >= duration::zero() && spin <= std::chrono::seconds(1), "thread_executor::spin",
+          "must be from 0 to 1 s");
+  shared_ = std::make_shared<shared>(threads > 0 ? threads : detail::allowed_processors(), spin);
+}
 
-inline thread_executor::thread_executor(int threads, duration spin)
-    : pool_(std::make_shared<pool>(threads > 0 ? threads : processors(), spin)) {}
-
-inline int thread_executor::concurrency() const noexcept { return pool_->concurrency(); }
-
-template <class F>
-void thread_executor::bulk(index_t n, F&& f) const {
-  pool_->bulk(n, [&f](index_t i) { f(i); });
+inline detail::thread_pool& thread_executor::shared::threads_here() {
+  detail::thread_pool* found = pool.load(std::memory_order_acquire);
+  if (found->process() == detail::this_process()) [[likely]] return *found;
+  auto own = std::make_unique<detail::thread_pool>(threads, spin);
+  // Of several threads of the child that come here at once, one is the first.
+  if (pool.compare_exchange_strong(found, own.get())) return *own.release();
+  return *found;
 }
 
 }  // namespace idiolect
