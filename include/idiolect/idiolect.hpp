@@ -4,6 +4,12 @@
 
 // Everything that runs on a CPU, but for the verifiers that need <regex> or start a program.
 
+// Platforms that define min and max as macros: put aside, for the standard library's headers too.
+#pragma push_macro("min")
+#pragma push_macro("max")
+#undef min
+#undef max
+
 #include <idiolect/backend/cpu/cpu.hpp>
 #include <idiolect/backend/reference/reference.hpp>
 #include <idiolect/cll/comparison.hpp>
@@ -54,3 +60,6 @@
 #include <idiolect/stats/selection.hpp>
 #include <idiolect/stats/summary.hpp>
 #include <idiolect/version.hpp>
+
+#pragma pop_macro("max")
+#pragma pop_macro("min")

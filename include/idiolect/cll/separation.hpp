@@ -152,7 +152,7 @@ class ranked_samples {
       squares += drawn[i] * d * d;
     }
     const double mean = sum / static_cast<double>(end - begin);
-    return {origin + mean, std::max(squares - sum * mean, 0.0)};
+    return {origin + mean, (std::max)(squares - sum * mean, 0.0)};
   }
 
   std::vector<double> values_;  // positive, then negative
@@ -169,7 +169,7 @@ inline void set_interval(estimate& e, std::span<double> replicates, double confi
   const auto n = static_cast<double>(replicates.size());
   // The small number is for 1 - 0.9, which is just below 0.1.
   // At most all but the middle: a bound never passes the other.
-  const auto outside = std::min(static_cast<std::size_t>(n * (1 - confidence) / 2 + 1e-6),
+  const auto outside = (std::min)(static_cast<std::size_t>(n * (1 - confidence) / 2 + 1e-6),
                                 (replicates.size() - 1) / 2);
   e.low = replicates[outside];
   e.high = replicates[replicates.size() - 1 - outside];
@@ -202,7 +202,7 @@ std::vector<separation> separate(const Executor& workers,
   workers.bulk(static_cast<index_t>((replicates + batch - 1) / batch), [&](index_t task) {
     std::vector<std::uint32_t> drawn(positives + negatives);
     const std::size_t begin = static_cast<std::size_t>(task) * batch;
-    const std::size_t end = std::min(begin + batch, replicates);
+    const std::size_t end = (std::min)(begin + batch, replicates);
     for (std::size_t r = begin; r < end; ++r) {
       const philox random{o.seed, r};
       std::ranges::fill(drawn, 0u);

@@ -45,7 +45,7 @@ namespace detail {
 template <executor E>
 [[nodiscard]] index_t concurrency_of(const E& e) {
   if constexpr (requires { { e.concurrency() } -> std::convertible_to<index_t>; }) {
-    return std::max<index_t>(1, e.concurrency());
+    return (std::max<index_t>)(1, e.concurrency());
   } else {
     return 16;
   }
@@ -116,7 +116,7 @@ namespace detail {
 template <executor E, class F>
 void for_pieces(const E& e, index_t n, F&& f) {
   const index_t threads = concurrency_of(e);
-  const index_t pieces = threads == 1 ? std::min<index_t>(n, 1) : std::min(n, 8 * threads);
+  const index_t pieces = threads == 1 ? (std::min<index_t>)(n, 1) : (std::min)(n, 8 * threads);
   e.bulk(pieces, [&](index_t k) { f(n * k / pieces, n * (k + 1) / pieces); });
 }
 }  // namespace detail

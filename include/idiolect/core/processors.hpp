@@ -34,7 +34,7 @@ template <class Quota>
                                  Quota&& quota) {
   if (!path.starts_with('/')) path = "/";
   for (;;) {
-    most = std::min(most, quota(root + path + (path.ends_with('/') ? "" : "/"), most));
+    most = (std::min)(most, quota(root + path + (path.ends_with('/') ? "" : "/"), most));
     if (path.empty() || path == "/") return most;
     path.erase(path.find_last_of('/'));
   }
@@ -90,7 +90,7 @@ template <class Quota>
 #if defined(__linux__)
   n = processors_of_groups(n);
 #endif
-  return std::max(1, n);
+  return (std::max)(1, n);
 }
 
 }  // namespace idiolect::detail

@@ -30,7 +30,7 @@ inline constexpr Real infinity = std::numeric_limits<Real>::infinity();
 template <class Real>
 inline constexpr Real quiet_nan = std::numeric_limits<Real>::quiet_NaN();
 template <class Real>
-inline constexpr Real largest_finite = std::numeric_limits<Real>::max();
+inline constexpr Real largest_finite = (std::numeric_limits<Real>::max)();
 
 /// Neither infinite nor NaN. By comparison: x - x may be folded away where sums may be regrouped.
 template <class Real>

@@ -50,13 +50,13 @@ class shared_beginnings {
     index_t covered = 0;
     for (const beginning& b : held_) {
       if (shared_length(b.tokens, usable) == size(b.tokens))
-        covered = std::max(covered, size(b.tokens));
+        covered = (std::max)(covered, size(b.tokens));
     }
     for (noticed& n : noticed_) {
       const index_t common = shared_length(n.tokens, usable);
       if (n.side != side || common < shortest_) continue;
       n.tokens.resize(static_cast<std::size_t>(common));
-      covered = std::max(covered, common);
+      covered = (std::max)(covered, common);
     }
     std::vector<token_id>& last = last_[side];
     const index_t common = shared_length(last, usable);
@@ -156,7 +156,7 @@ class shared_beginnings {
     auto rest = std::span<const token_id>(b.tokens).subspan(static_cast<std::size_t>(known.length));
     while (!rest.empty()) {
       if (cancelled()) return forward_status::aborted;
-      const chunk c{b.stream, rest.first(std::min(at_once, rest.size())), want_logits::none};
+      const chunk c{b.stream, rest.first((std::min)(at_once, rest.size())), want_logits::none};
       const forward_status status = model.forward({&c, 1});
       if (status != forward_status::ok) return status;
       ++work.calls;

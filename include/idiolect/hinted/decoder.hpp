@@ -153,7 +153,7 @@ class hinted_decoder {
             "is empty");
     const auto longest = static_cast<index_t>(
         job.rollout ? job.student_prompt.size()
-                    : std::max(job.student_prompt.size(), job.teacher_prompt.size()));
+                    : (std::max)(job.student_prompt.size(), job.teacher_prompt.size()));
     if (failed_ || longest > model_.context_size()) {
       done(text::unstarted(policy_, std::move(job),
                            failed_ ? stop_reason::model_failed : stop_reason::context_full));

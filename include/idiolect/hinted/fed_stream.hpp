@@ -62,7 +62,7 @@ class fed_stream {
   void request(index_t& budget, bool complete, bool every_row, std::vector<chunk>& chunks) {
     const auto waiting = pending();
     const auto size = static_cast<index_t>(waiting.size());
-    const index_t count = complete ? size : std::min(budget, size - 1);
+    const index_t count = complete ? size : (std::min)(budget, size - 1);
     if (count <= 0) return;
     const auto logits = every_row  ? want_logits::all
                         : complete ? want_logits::last

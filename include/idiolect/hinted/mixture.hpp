@@ -60,7 +60,7 @@ double mix_logits(const T* teacher, double teacher_max, const S* student, double
       for (index_t k = 0; k < lanes; ++k) largest[k] = largest[k] < x[k] ? x[k] : largest[k];
       std::copy(x, x + lanes, out);
     } else {
-      for (index_t k = 0; k < n - first; ++k) largest[0] = std::max(largest[0], out[k] = mix(k));
+      for (index_t k = 0; k < n - first; ++k) largest[0] = (std::max)(largest[0], out[k] = mix(k));
     }
   }
   return static_cast<double>(*std::ranges::max_element(largest));

@@ -46,7 +46,7 @@ struct rewrite_prompt {
   [[nodiscard]] std::span<const token_id> before_reference() const {
     const std::span<const token_id> all = student;
     const auto n = static_cast<std::size_t>(reference_begins);
-    return reference_begins < 0 ? all : all.first(std::min(n, all.size()));
+    return reference_begins < 0 ? all : all.first((std::min)(n, all.size()));
   }
 };
 
@@ -109,7 +109,7 @@ struct prompt_templates {
       filled += hint;
       text.remove_prefix(6);
     } else {
-      const auto next = std::min(text.find('{', 1), text.size());
+      const auto next = (std::min)(text.find('{', 1), text.size());
       filled += text.substr(0, next);
       text.remove_prefix(next);
     }

@@ -150,7 +150,7 @@ class text_scoring {
       // Up to the first row no logits are wanted, and from it on all of them are.
       const bool scored = r.taken >= r.first_row;
       const std::size_t end = scored ? r.tokens.size() : r.first_row;
-      r.asked = std::min({budget, static_cast<std::size_t>(options_.chunk), end - r.taken});
+      r.asked = (std::min)({budget, static_cast<std::size_t>(options_.chunk), end - r.taken});
       if (r.asked == 0) continue;
       budget -= r.asked;
       chunks_.push_back({r.stream, std::span(r.tokens).subspan(r.taken, r.asked),

@@ -111,7 +111,7 @@ class delimiter_watch {
       open_ = true;
       from_ = at + rule_.after.size();
     }
-    auto at = text.find(rule_.delimiter, std::max(from_, overlap(text, grown, rule_.delimiter)));
+    auto at = text.find(rule_.delimiter, (std::max)(from_, overlap(text, grown, rule_.delimiter)));
     while (at != std::string_view::npos && !counts(text, at))
       at = text.find(rule_.delimiter, at + 1);
     if (at != std::string_view::npos) end_ = at + rule_.delimiter.size();

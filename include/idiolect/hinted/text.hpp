@@ -225,7 +225,7 @@ class text_in_flight {
   // The rows of a catch-up chunk predict the tokens from the first unscored one on.
   void ask_late_scores(const Policy& policy, std::vector<hinted_request<logit>>& requests) {
     const auto unscored = static_cast<index_t>(emitted_) - scored_;
-    late_ = static_cast<std::size_t>(std::min(student_.rows(), unscored));
+    late_ = static_cast<std::size_t>((std::min)(student_.rows(), unscored));
     for (std::size_t k = 0; k < late_; ++k) {
       auto r = next_request<logit>(state());
       r.task = hinted_task::student_score;

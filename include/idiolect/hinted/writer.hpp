@@ -147,7 +147,7 @@ class hinted_writer {
   void append_piece(token_id t, std::string& bytes) const { pieces_->append_piece(t, bytes); }
   /// Of a row of `columns` logits, those that a token exists for: an engine may pad its rows.
   [[nodiscard]] index_t real_columns(index_t columns) const {
-    return std::min(columns, static_cast<index_t>(pieces_->vocab_size()));
+    return (std::min)(columns, static_cast<index_t>(pieces_->vocab_size()));
   }
   [[nodiscard]] bool is_end(token_id t) const {
     return std::ranges::find(options_.end_tokens, t) != options_.end_tokens.end();

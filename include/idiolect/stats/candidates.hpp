@@ -41,7 +41,7 @@ bool gather(const row_blocks<T>& row, index_t n, double max,
     if (count > static_cast<std::size_t>(limit) || count_from(interval.low, z) == 0) return;
     const std::size_t needed = count + static_cast<std::size_t>(select_block) + 8;
     if (s.tokens.size() < needed) {
-      s.tokens.resize(std::max(needed, std::min(2 * needed, static_cast<std::size_t>(n))));
+      s.tokens.resize((std::max)(needed, (std::min)(2 * needed, static_cast<std::size_t>(n))));
       s.offsets.resize(s.tokens.size());
     }
     token_id* const tokens = s.tokens.data() + count;
@@ -64,7 +64,7 @@ void keep_if(selection_scratch& s, Stays&& stays) {
     const double offset = s.offsets[k];
     s.tokens[kept] = s.tokens[k];
     s.offsets[kept] = offset;
-    kept += stays(offset) ? 1 : 0;
+    kept += stays(offset) ? 1u : 0u;
   }
   s.count = kept;
 }
@@ -74,8 +74,8 @@ inline void cut_candidates(selection_scratch& s, prefix_cut prefix) {
   std::size_t above = 0;
   std::size_t ties = 0;
   for (std::size_t k = 0; k < s.count; ++k) {
-    above += s.offsets[k] > prefix.offset ? 1 : 0;
-    ties += s.offsets[k] == prefix.offset ? 1 : 0;
+    above += s.offsets[k] > prefix.offset ? 1u : 0u;
+    ties += s.offsets[k] == prefix.offset ? 1u : 0u;
   }
   if (above + ties == s.count && ties <= static_cast<std::size_t>(prefix.ties)) return;
   keep_if(s, [&](double offset) {
@@ -113,7 +113,7 @@ inline prefix_cut cut_of(selection_scratch& s, bool by_rank, double target, doub
   for (std::size_t k = 0; k < s.count; ++k) {
     const double weight = by_rank ? 1 : s.masses[k];
     s.edge[count] = {s.offsets[k], weight};
-    count += weight >= least ? 1 : 0;
+    count += weight >= least ? 1u : 0u;
   }
   s.edge.resize(count);
   if (s.edge.empty()) return {};

@@ -43,7 +43,7 @@ namespace detail {
 inline void check_temperature(double temperature) {
   using single = std::numeric_limits<float>;
   const double inverse = 1 / temperature;
-  require(inverse >= double{single::min()} && inverse <= double{single::max()}, "temperature", [&] {
+  require(inverse >= double{(single::min)()} && inverse <= double{(single::max)()}, "temperature", [&] {
     return "must be between 3e-39 and 8e37, got " + shown(temperature);
   });
 }
@@ -117,7 +117,7 @@ template <moments Set, executor E, class Fold>
   std::vector<row_state<double, Set>> states(static_cast<std::size_t>(segments));
   e.bulk(segments, [&](index_t k) {
     const index_t first = k * segment;
-    states[static_cast<std::size_t>(k)] = fold_segment(first, std::min(segment, n - first));
+    states[static_cast<std::size_t>(k)] = fold_segment(first, (std::min)(segment, n - first));
   });
   row_state<double, Set> state;
   for (const auto& s : states) state = merge(state, s, inverse_temperature);

@@ -27,8 +27,8 @@ struct edge_entry {
 
 /// A descending prefix: what is above `offset`, and the first `ties` (by id) of those at it.
 struct prefix_cut {
-  double offset = -std::numeric_limits<double>::max();
-  index_t ties = std::numeric_limits<index_t>::max();
+  double offset = -(std::numeric_limits<double>::max)();
+  index_t ties = (std::numeric_limits<index_t>::max)();
 };
 
 /// The shortest descending prefix whose weight reaches `target`, everything if none does.
@@ -44,7 +44,7 @@ inline prefix_cut find_cut(std::vector<edge_entry>& entries, double target) {
     if (low == high) {
       const double needed = std::ceil(target / entries.front().weight);
       return {low, needed < static_cast<double>(n)
-                       ? std::max<index_t>(1, static_cast<index_t>(needed))
+                       ? (std::max<index_t>)(1, static_cast<index_t>(needed))
                        : n};
     }
     const double per_offset = static_cast<double>(bins) / (high - low);
@@ -60,7 +60,7 @@ inline prefix_cut find_cut(std::vector<edge_entry>& entries, double target) {
       return {edge, static_cast<index_t>(ties)};
     }
     const auto bin_of = [&](const edge_entry& e) {
-      return std::min(static_cast<index_t>((high - e.offset) * per_offset), bins - 1);
+      return (std::min)(static_cast<index_t>((high - e.offset) * per_offset), bins - 1);
     };
     std::array<double, bins> weight{};
     for (const edge_entry& e : entries) weight[static_cast<std::size_t>(bin_of(e))] += e.weight;

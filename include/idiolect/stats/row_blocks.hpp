@@ -49,7 +49,7 @@ class row_blocks {
   /// The `select_block` values from `first`, a multiple of it: the row's own or in `buffer`, which
   /// holds as many; beyond the row's end -inf.
   const value* block(index_t first, value* buffer) const {
-    const index_t count = std::min(select_block, size_ - first);
+    const index_t count = (std::min)(select_block, size_ - first);
     if constexpr (std::same_as<std::remove_cv_t<T>, value>) {
       if (count == select_block) return row_ + first;
     }
@@ -67,11 +67,11 @@ class row_blocks {
 
   /// `bound` in the type of the values, not above it.
   static value below(double bound) {
-    constexpr auto most = static_cast<double>(std::numeric_limits<value>::max());
+    constexpr auto most = static_cast<double>((std::numeric_limits<value>::max)());
     const auto narrow = static_cast<value>(std::clamp(bound, -most, most));
     return static_cast<double>(narrow) <= bound
                ? narrow
-               : std::nextafter(narrow, -std::numeric_limits<value>::max());
+               : std::nextafter(narrow, -(std::numeric_limits<value>::max)());
   }
 
  private:
@@ -83,7 +83,7 @@ class row_blocks {
 template <class Value>
 struct logit_interval {
   Value low;
-  Value high = std::numeric_limits<Value>::max();
+  Value high = (std::numeric_limits<Value>::max)();
 
   /// 1 or 0, in arithmetic that vectorises. z is not NaN.
   [[nodiscard]] std::int32_t holds(Value z) const {

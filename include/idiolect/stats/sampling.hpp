@@ -81,7 +81,7 @@ template <logit_scalar T>
   for (index_t i = 0; i < n; ++i) {
     const auto z = static_cast<double>(load(row[i]));
     if (std::isnan(z) || z == std::numeric_limits<double>::infinity()) return result;
-    max = std::max(max, z);
+    max = (std::max)(max, z);
   }
   if (max == -std::numeric_limits<double>::infinity()) return result;
 
@@ -102,7 +102,7 @@ template <logit_scalar T>
   });
 
   // 1 / temperature; bounded, so that 0 * sharpness is 0 down to the smallest temperature.
-  const double sharpness = o.temperature > 0 ? std::min(1 / o.temperature, 1e300) : 1;
+  const double sharpness = o.temperature > 0 ? (std::min)(1 / o.temperature, 1e300) : 1;
   if (o.temperature == 0) {
     kept.resize(1);
   } else {

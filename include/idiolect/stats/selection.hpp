@@ -65,11 +65,11 @@ class row_selection {
   row_selection(const T* row, index_t n, double max, const sampler_options& o, selection_scratch& s,
                 double nats = 16)
       : row_(row), n_(n), max_(max), options_(o), s_(s), blocks_(row, n) {
-    sharpness_ = std::min(1 / o.temperature, 1e300);
+    sharpness_ = (std::min)(1 / o.temperature, 1e300);
     cut_scale_ = o.order == sampler_order::temperature_first ? sharpness_ : 1;
     const double reach =
-        (std::log(static_cast<double>(n)) + nats) / std::min(sharpness_, cut_scale_);
-    floor_ = std::max({max - reach, max - most, -most});  // no offset overflows
+        (std::log(static_cast<double>(n)) + nats) / (std::min)(sharpness_, cut_scale_);
+    floor_ = (std::max)({max - reach, max - most, -most});  // no offset overflows
   }
 
   /// Makes the cuts.
@@ -110,8 +110,8 @@ class row_selection {
   }
 
  private:
-  static constexpr double most = std::numeric_limits<double>::max();
-  static constexpr value largest = std::numeric_limits<value>::max();
+  static constexpr double most = (std::numeric_limits<double>::max)();
+  static constexpr value largest = (std::numeric_limits<value>::max)();
   static value below(double bound) { return row_blocks<T>::below(bound); }
   static value next(value z) { return std::nextafter(z, largest); }
 
@@ -148,7 +148,7 @@ class row_selection {
       total = mass_from(blocks_, lowest, mass);
     }
     const double least = negligible(total, static_cast<std::size_t>(n_));
-    const double low = std::max(floor_, max_ + std::log(least) / cut_scale_);
+    const double low = (std::max)(floor_, max_ + std::log(least) / cut_scale_);
     return first_reaching(
         false, options_.top_p * total, low,
         [&](const row_sample& sample) {
@@ -182,12 +182,12 @@ class row_selection {
       above = halve(interval, target, weight_from);
     } else if (n_ >= sample_from && reach > 0 && std::isfinite(reach + 1 / reach)) {
       const likely_end end = likely(row_sample(row_, n_, max_, reach));
-      interval.low = std::max(whole.low, below(max_ + end.low));
-      if (end.high < 0) interval.high = std::max(interval.low, below(max_ + end.high));
+      interval.low = (std::max)(whole.low, below(max_ + end.low));
+      if (end.high < 0) interval.high = (std::max)(interval.low, below(max_ + end.high));
       if (interval.high < largest) above = weight_from(next(interval.high));
     }
     for (bool again = false;; again = true) {
-      if (!gather(interval, std::max<index_t>(n_ / 4, 64))) {
+      if (!gather(interval, (std::max<index_t>)(n_ / 4, 64))) {
         if (const auto tie = tied(by_rank, interval, target - above)) return *tie;
         gather(interval, n_);
       }
@@ -214,7 +214,7 @@ class row_selection {
     for (std::size_t k = 0; k < s_.count; ++k) {
       if (s_.offsets[k] != prefix.offset) continue;
       const value z = load(row_[s_.tokens[k]]);
-      r.ties = {std::min(r.ties.low, z), std::max(r.ties.high, z)};
+      r.ties = {(std::min)(r.ties.low, z), (std::max)(r.ties.high, z)};
       ++ties;
     }
     r.all_tied = ties <= prefix.ties;
@@ -243,7 +243,7 @@ class row_selection {
     auto high = static_cast<value>(max_);
     index_t up_to_low = count_from(blocks_, interval.low);
     index_t above_high = 0;
-    const index_t few = std::max<index_t>(24, n_ / 64);
+    const index_t few = (std::max<index_t>)(24, n_ / 64);
     for (int round = 0; round < 6 && up_to_low - above_high > few; ++round) {
       const value middle = interval.low + (high - interval.low) / 2;
       if (!(middle > interval.low && middle < high)) break;
@@ -281,7 +281,7 @@ class row_selection {
     // How many of a block's ties are kept, asked in order.
     auto kept_ties = [&r, low, left = r.all_tied ? 0 : r.tied](const value* z) mutable {
       if (left == 0) return index_t{0};
-      const index_t kept = std::min(left, count_from(r.ties.low, z) - count_from(low, z));
+      const index_t kept = (std::min)(left, count_from(r.ties.low, z) - count_from(low, z));
       left -= kept;
       return kept;
     };

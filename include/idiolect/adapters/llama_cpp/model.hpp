@@ -273,7 +273,7 @@ class llama_lm {
   // Whether the cache still has what the token after the first `length` of `s` looks at.
   [[nodiscard]] bool in_window(const stream& s, index_t length) const {
     return !can_truncate_ || window_ <= 0 ||
-           llama_memory_seq_pos_min(memory_, s.id) <= std::max<index_t>(0, length - window_ + 1);
+           llama_memory_seq_pos_min(memory_, s.id) <= (std::max<index_t>)(0, length - window_ + 1);
   }
 
   // Takes back what is behind the first `length` tokens, or leaves the sequence as it is.

@@ -144,7 +144,7 @@ class llama_tokenizer {
 
   void tokenize(std::string_view text, std::vector<token_id>& out, bool with_special) const {
     // Hardly a token is shorter than a byte: one call is enough but for a begin or an end.
-    require(text.size() < std::size_t{std::numeric_limits<std::int32_t>::max()} - 16, "text",
+    require(text.size() < std::size_t{(std::numeric_limits<std::int32_t>::max)()} - 16, "text",
             "is too long for llama.cpp");
     const auto size = static_cast<std::int32_t>(text.size());
     const std::size_t before = out.size();
@@ -153,7 +153,7 @@ class llama_tokenizer {
       out.resize(before + static_cast<std::size_t>(room));
       const std::int32_t n =
           llama_tokenize(vocab_, text.data(), size, out.data() + before, room, with_special, false);
-      require(n != std::numeric_limits<std::int32_t>::min(), "text", "is too long for llama.cpp");
+      require(n != (std::numeric_limits<std::int32_t>::min)(), "text", "is too long for llama.cpp");
       if (n >= 0) return out.resize(before + static_cast<std::size_t>(n));
       room = -n;
     }

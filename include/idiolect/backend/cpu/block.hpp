@@ -46,9 +46,9 @@ struct running_max {
   using P = packet<A>;
   P part[4] = {lowest(), lowest(), lowest(), lowest()};
 
-  void add(index_t k, P x) { part[k] = P::max(part[k], x); }
+  void add(index_t k, P x) { part[k] = (P::max)(part[k], x); }
   [[nodiscard]] A largest() const {
-    return P::max(P::max(part[0], part[1]), P::max(part[2], part[3])).largest();
+    return (P::max)((P::max)(part[0], part[1]), (P::max)(part[2], part[3])).largest();
   }
 
  private:
@@ -102,7 +102,7 @@ EIGEN_ALWAYS_INLINE void for_packets(Count count, Term&& term, EndRun&& end_run)
   constexpr std::integral_constant<std::size_t, 2> two;
   const index_t fours = count / 4 * 4;
   for (index_t p = 0; p < fours;) {
-    const index_t stop = std::min(fours, p + 4 * lane_run);
+    const index_t stop = (std::min)(fours, p + 4 * lane_run);
     for (; p < stop; p += 4) {
       term(p * Lanes, 0, two);
       term((p + 2) * Lanes, 2, two);
@@ -180,7 +180,7 @@ block_sums fold_block(const A* x, Count count, A reference, A scale, A* kept,
 
   packet_sum<A> sum, first, square;
   const auto add = [&]<std::size_t N>(packets<A, N> t, A* to, index_t at, index_t k) {
-    for (P& x : t) x = bounded(difference(x, reference_lanes) * scale_lanes);
+    for (P& z : t) z = bounded(difference(z, reference_lanes) * scale_lanes);
     const packets<A, N> e = exponential<A>::power(t);
     for (std::size_t j = 0; j < N; ++j) {
       const index_t from = static_cast<index_t>(j) * P::lanes, part = k + static_cast<index_t>(j);

@@ -29,12 +29,12 @@ namespace idiolect::detail::inline IDIOLECT_TARGET {
 /// unit / temperature, in the type of the logits, and how to get back.
 template <std::floating_point A>
 struct fold_scale {
-  explicit fold_scale(double inverse_temperature)
-      : per_logit(static_cast<A>(std::min(inverse_temperature * exponential<A>::unit,
-                                          static_cast<double>(std::numeric_limits<A>::max())))),
-        inverse_temperature(inverse_temperature),
-        nats(inverse_temperature / static_cast<double>(per_logit)),
-        wide(std::same_as<A, float> && inverse_temperature < 0x1p-100) {}
+  explicit fold_scale(double inverse)
+      : per_logit(static_cast<A>((std::min)(inverse * exponential<A>::unit,
+                                          static_cast<double>((std::numeric_limits<A>::max)())))),
+        inverse_temperature(inverse),
+        nats(inverse / static_cast<double>(per_logit)),
+        wide(std::same_as<A, float> && inverse < 0x1p-100) {}
 
   A per_logit;                 ///< t = (z - m) per_logit
   double inverse_temperature;  ///< of the states
@@ -157,7 +157,7 @@ row_state<double, Set> fold_wide_row(const T* row, index_t n,
   constexpr index_t size = block_size<A>;
   row_state<double, Set> state;
   for (index_t first = 0; first < n; first += segment_size) {
-    const index_t end = std::min(n, first + segment_size);
+    const index_t end = (std::min)(n, first + segment_size);
     const auto segment = fold<Set, double>(row + first, end - first, scale.inverse_temperature);
     state = merge(state, segment, scale.inverse_temperature);
     const double reference = segment.empty() ? 0 : segment.max;
@@ -184,7 +184,7 @@ row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumu
   constexpr index_t size = block_size<A>;
   constexpr bool direct = std::same_as<T, A>;
   static_assert(segment_size % size == 0);
-  alignas(64) A widened[2][direct ? 1 : size];
+  alignas(64) A widened[2][static_cast<std::size_t>(direct ? 1 : size)];
   row_state<double, Set> state;
   if (n == 0) return state;
   if (scale.wide) [[unlikely]]
@@ -199,7 +199,7 @@ row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumu
     }
   };
   const auto look_at = [&](index_t i) {
-    const index_t count = std::min(size, n - i);
+    const index_t count = (std::min)(size, n - i);
     if constexpr (!direct) widen(row + i, count, widened[i / size % 2]);
     return block_max(values(i), count);
   };
@@ -236,7 +236,7 @@ row_state<double, Set> fold_row(const T* row, index_t n, const fold_scale<accumu
       continue;
     }
 
-    const index_t count = std::min(size, n - i);
+    const index_t count = (std::min)(size, n - i);
     sums.add(fold_part<Set, Keep>(values(i), count, finite, scale.per_logit, out, nothing_ahead));
     writer.write(block);
     if (i + size < n) largest = look_at(i + size);
@@ -265,7 +265,7 @@ void fold_short_rows(std::span<const A* const> rows, index_t n, const fold_scale
     return;
   }
   A largest[max_batch];
-  for (std::size_t k = 0; k < std::min<std::size_t>(rows.size(), 2); ++k) {
+  for (std::size_t k = 0; k < (std::min<std::size_t>)(rows.size(), 2); ++k) {
     largest[k] = block_max(rows[k], n);
   }
   for (std::size_t k = 0; k < rows.size(); ++k) {

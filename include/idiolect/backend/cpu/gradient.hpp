@@ -125,7 +125,7 @@ class gradient_writer {
   void start(index_t block) {
     start_ = block * block_size<A>;
     factor_ = factors_[block];
-    in_block_ = target_ >= start_ && target_ < std::min(start_ + block_size<A>, size_);
+    in_block_ = target_ >= start_ && target_ < (std::min)(start_ + block_size<A>, size_);
     if (!in_block_) return;
     at_target_ = dz_target_;
     if (accumulate_) at_target_ += load(gradient_[target_]);  // before the block is written

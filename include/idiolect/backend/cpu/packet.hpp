@@ -79,10 +79,10 @@ struct packet {
     return {ei::pselect(kept, value, ei::pzero(value))};
   }
   /// The larger. NaN in `a` stays, NaN in `b` may not.
-  static packet max(packet a, packet b) { return {Eigen::internal::pmax(a.value, b.value)}; }
+  static packet(max)(packet a, packet b) { return {Eigen::internal::pmax(a.value, b.value)}; }
 
   [[nodiscard]] T lane(index_t i) const {
-    T x[lanes];
+    T x[static_cast<std::size_t>(lanes)];
     store(x);
     return x[i];
   }
@@ -112,7 +112,7 @@ inline void store_double(packet<float> x, double* to) {
 
 template <std::floating_point T>
 double packet<T>::sum() const {
-  double lane[lanes];
+  double lane[static_cast<std::size_t>(lanes)];
   store_double(*this, lane);
   if constexpr (lanes < 4) {
     double total = 0;
@@ -211,7 +211,7 @@ packet<T> difference(packet<T> z, packet<T> max) {
 /// x, raised to the floor below which the power is 0: a finite factor where x is -inf. NaN stays.
 template <std::floating_point T>
 packet<T> bounded(packet<T> x) {
-  return packet<T>::max(x, packet<T>::all(exponential<T>::floor));
+  return (packet<T>::max)(x, packet<T>::all(exponential<T>::floor));
 }
 
 }  // namespace idiolect::detail::inline IDIOLECT_TARGET

@@ -177,7 +177,7 @@ class gradient_pass<Set, T, G, Executor>::worker {
     constexpr index_t piece = segment_size / block_size<A>;
     const index_t blocks = (n + block_size<A> - 1) / block_size<A>;
     pass_.executor_.bulk((blocks + piece - 1) / piece, [&](index_t j) {
-      writer.write(j * piece, std::min(blocks, (j + 1) * piece));
+      writer.write(j * piece, (std::min)(blocks, (j + 1) * piece));
     });
   }
 
@@ -194,14 +194,14 @@ class gradient_pass<Set, T, G, Executor>::worker {
   [[nodiscard]] row_state<double, Set> fold_one(index_t i, kept_row<A> kept) {
     const T* const row = pass_.logits_.row(i);
     const index_t n = pass_.logits_.cols();
-    no_writer nothing;
+    no_writer writes;
     if (pass_.shares_rows_) {
       return fold_segments<Set>(pass_.executor_, n, segment_size, pass_.scale_.inverse_temperature,
                                 [&](index_t first, index_t count) {
                                   const kept_row<A> part{kept.exponentials + first,
                                                          kept.references + first / block_size<A>};
                                   return fold_row<Set, true>(row + first, count, pass_.scale_, part,
-                                                             nothing);
+                                                             writes);
                                 });
     }
     if constexpr (std::same_as<A, G>) {
@@ -210,7 +210,7 @@ class gradient_pass<Set, T, G, Executor>::worker {
         return fold_row<Set, true>(row, n, pass_.scale_, kept, streaming_);
       }
     }
-    return fold_row<Set, true>(row, n, pass_.scale_, kept, nothing);
+    return fold_row<Set, true>(row, n, pass_.scale_, kept, writes);
   }
 
   // Where row i, the k-th of its batch, keeps its exponentials and references.

@@ -80,7 +80,7 @@ class cuda_hinted_policy : public hinted_writer<Tokenizer, Schedule> {
     }
     const auto most = static_cast<std::size_t>(capacity_.requests);
     for (std::size_t first = 0; first < requests.size(); first += most) {
-      const std::size_t count = std::min(most, requests.size() - first);
+      const std::size_t count = (std::min)(most, requests.size() - first);
       check(cudaMemcpyAsync(requests_, requests.data() + first, count * sizeof(hinted_request<T>),
                             cudaMemcpyHostToDevice, where_.stream),
             "hinted requests");

@@ -165,7 +165,7 @@ class command_verifier {
       });
       if (clock::now() >= deadline) break;
       std::this_thread::sleep_for(pause);
-      pause = std::min(2 * pause, std::chrono::microseconds(10'000));
+      pause = (std::min)(2 * pause, std::chrono::microseconds(10'000));
     }
     kill(-child, SIGKILL);
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {

@@ -116,7 +116,7 @@ class exact_number {
     if (rest[0] == ' ') rest.remove_prefix(1);
     const auto p = parts(rest);
     if (!p || !all_digits(p->first) || !all_digits(p->second)) return false;
-    if (std::max({whole.size(), p->first.size(), p->second.size()}) > longest) return false;
+    if ((std::max)({whole.size(), p->first.size(), p->second.size()}) > longest) return false;
     const std::string above = without_zeros(p->first);
     const std::string below = without_zeros(p->second);
     if (!less(above, below)) return false;  // also a zero below
@@ -176,7 +176,7 @@ class exact_number {
   }
 
   static std::string without_zeros(std::string_view digits) {
-    digits.remove_prefix(std::min(digits.find_first_not_of('0'), digits.size()));
+    digits.remove_prefix((std::min)(digits.find_first_not_of('0'), digits.size()));
     return std::string(digits);
   }
   static void normalise(scaled& d) {
@@ -191,7 +191,7 @@ class exact_number {
   static std::string sum(const std::string& a, const std::string& b) {
     std::string digits;  // least significant first
     int carry = 0;
-    for (std::size_t i = 0; i < std::max(a.size(), b.size()) || carry > 0; ++i) {
+    for (std::size_t i = 0; i < (std::max)(a.size(), b.size()) || carry > 0; ++i) {
       carry += i < a.size() ? a[a.size() - 1 - i] - '0' : 0;
       carry += i < b.size() ? b[b.size() - 1 - i] - '0' : 0;
       digits += static_cast<char>('0' + carry % 10);

@@ -44,7 +44,7 @@ class linear_regex {
   /// The first match that begins at `from` or later: of those that begin first, the one that a
   /// backtracking engine would find. Takes at most `steps` off `steps`. Memory: the pattern's.
   [[nodiscard]] result search(std::string_view text, std::size_t from, std::size_t& steps) const {
-    steps -= std::min(steps, program_.code.size());  // to begin with
+    steps -= (std::min)(steps, program_.code.size());  // to begin with
     return run(program_, text, steps).search(from);
   }
 

@@ -97,16 +97,16 @@ struct latex_box {
 
 /// What may stand in front of a line's first word.
 [[nodiscard]] inline std::string_view without_line_marks(std::string_view line) {
-  line.remove_prefix(std::min(line.find_first_not_of(" \t*_>#"), line.size()));
+  line.remove_prefix((std::min)(line.find_first_not_of(" \t*_>#"), line.size()));
   return line;
 }
 
 /// Whether a line names one of the options B to J: "B: 6", "**C)** 7", "- (D) 8".
 [[nodiscard]] inline bool is_option_line(std::string_view line) {
-  line.remove_prefix(std::min(line.find_first_not_of(" \t*_>-("), line.size()));
+  line.remove_prefix((std::min)(line.find_first_not_of(" \t*_>-("), line.size()));
   if (line.empty() || line[0] < 'B' || line[0] > 'J') return false;
   line.remove_prefix(1);
-  line.remove_prefix(std::min(line.find_first_not_of("*_"), line.size()));
+  line.remove_prefix((std::min)(line.find_first_not_of("*_"), line.size()));
   return line.starts_with(':') || line.starts_with(')') || line.starts_with(". ");
 }
 
@@ -131,7 +131,7 @@ struct line_answer {
     const auto front = line.substr(0, word.size());
     if (letter ? front != word : !std::ranges::equal(front, word, {}, lower)) continue;
     auto rest = line.substr(word.size());
-    rest.remove_prefix(std::min(rest.find_first_not_of("*_"), rest.size()));
+    rest.remove_prefix((std::min)(rest.find_first_not_of("*_"), rest.size()));
     if (!rest.starts_with(':')) continue;
     rest.remove_prefix(1);
     return line_answer{trimmed(rest), letter};

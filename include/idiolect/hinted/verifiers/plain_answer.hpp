@@ -305,12 +305,12 @@ class respelled_answer {
     const char c = text[i];
     const char last = i > 0 ? text[i - 1] : ' ';
     if (blanks.find(c) != std::string_view::npos) {
-      i = std::min(text.find_first_not_of(blanks, i), text.size());
+      i = (std::min)(text.find_first_not_of(blanks, i), text.size());
       if (!out.empty() && i < text.size() && !joins(out.back()) && !joins(text[i])) out += ' ';
       continue;
     }
     if (is_digit(c) && !is_digit(last)) {
-      auto end = std::min(text.find_first_not_of("0123456789,", i), text.size());
+      auto end = (std::min)(text.find_first_not_of("0123456789,", i), text.size());
       while (text[end - 1] == ',') --end;
       const bool thousands = depth <= 0 && last != '.' && is_grouped(text.substr(i, end - i));
       for (; i < end; ++i) {
@@ -346,13 +346,13 @@ class respelled_answer {
     const auto skip = text.starts_with(" or ") ? 4 : text.starts_with(" and ") ? 5 : 0;
     any |= skip > 0;
     list += skip > 0 ? std::string(", ") : std::string(1, text[0]);
-    text.remove_prefix(static_cast<std::size_t>(std::max(skip, 1)));
+    text.remove_prefix(static_cast<std::size_t>((std::max)(skip, 1)));
   }
   if (!any) return {};
   std::string kept;
   const std::string plain = tightened(list);
   for (std::size_t at = 0; at <= plain.size();) {
-    const auto end = std::min(plain.find(';', at), plain.size());
+    const auto end = (std::min)(plain.find(';', at), plain.size());
     const auto part = std::string_view(plain).substr(at, end - at);
     at = end + 1;
     if (part.empty()) continue;  // "5, and 6"
