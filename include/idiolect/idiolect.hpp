@@ -21,6 +21,7 @@
 #include <idiolect/core/bounds.hpp>
 #include <idiolect/core/error.hpp>
 #include <idiolect/core/executor.hpp>
+#include <idiolect/core/kept_span.hpp>
 #include <idiolect/core/matrix_view.hpp>
 #include <idiolect/core/philox.hpp>
 #include <idiolect/core/processors.hpp>

@@ -93,9 +93,32 @@ concept eigen_like = requires(M& m) {
   { std::remove_cvref_t<M>::IsRowMajor } -> std::convertible_to<bool>;
 };
 
+// Whether an object of Eigen's owns its elements: a matrix does, a map, a block or a reference not.
+template <class M>
+inline constexpr bool owns_elements = [] {
+  if constexpr (requires { typename M::PlainObject; }) {
+    return std::same_as<typename M::PlainObject, M>;
+  } else {
+    return false;
+  }
+}();
+
 template <class M>
 concept row_range = std::ranges::contiguous_range<M> && std::ranges::sized_range<M> &&
                     !eigen_like<M>;
+
+/// Whether the elements of an argument of type M&& are there after the call.
+template <class M>
+inline constexpr bool outlives_call = [] {
+  using object = std::remove_cvref_t<M>;
+  if constexpr (std::is_lvalue_reference_v<M> || is_matrix_view<M>) {
+    return true;
+  } else if constexpr (eigen_like<M>) {
+    return !owns_elements<object>;
+  } else {
+    return std::ranges::borrowed_range<M>;
+  }
+}();
 
 }  // namespace detail
 
@@ -107,6 +130,8 @@ concept matrix_like = detail::is_matrix_view<M> || detail::eigen_like<M> || deta
 /// A const object gives a read-only view. No copy, O(1).
 template <matrix_like M>
 [[nodiscard]] auto view(M&& m) {
+  static_assert(detail::outlives_call<M>,
+                "idiolect: a view of a temporary would dangle; give the matrix or range a name");
   if constexpr (detail::is_matrix_view<M>) {
     return m;
   } else if constexpr (detail::eigen_like<M>) {
@@ -123,8 +148,6 @@ template <matrix_like M>
       return matrix_view(m.data(), index_t{1}, m.rows(), m.rows());
     }
   } else {
-    static_assert(std::is_lvalue_reference_v<M> || std::ranges::borrowed_range<M>,
-                  "idiolect: a view of a temporary would dangle; give the range a name");
     return matrix_view(std::ranges::data(m), index_t{1}, static_cast<index_t>(std::ranges::size(m)));
   }
 }
@@ -132,6 +155,8 @@ template <matrix_like M>
 /// A column-major V x N matrix (Eigen's default order) as N rows of V logits. No copy, O(1).
 template <detail::eigen_like M>
 [[nodiscard]] auto columns_as_rows(M&& m) {
+  static_assert(detail::outlives_call<M>,
+                "idiolect: a view of a temporary would dangle; give the matrix a name");
   static_assert(!std::remove_cvref_t<M>::IsRowMajor,
                 "idiolect: columns_as_rows is for column-major matrices");
   require(m.innerStride() == 1, "matrix_view", "the elements of a column are not adjacent");
@@ -140,6 +165,6 @@ template <detail::eigen_like M>
 
 /// The scalar type that a matrix_like stores.
 template <matrix_like M>
-using matrix_scalar_t = typename decltype(view(std::declval<M>()))::value_type;
+using matrix_scalar_t = typename decltype(view(std::declval<std::remove_reference_t<M>&>()))::value_type;
 
 }  // namespace idiolect

@@ -64,6 +64,9 @@ class hinted_decoder {
     }
   }
 
+  /// The decoder keeps a pointer to the policy: a temporary would be gone.
+  hinted_decoder(Model&, const Policy&&, decoder_options = {}, Executor = {}) = delete;
+
   hinted_decoder(const hinted_decoder&) = delete;
   hinted_decoder& operator=(const hinted_decoder&) = delete;
 

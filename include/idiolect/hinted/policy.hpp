@@ -59,6 +59,8 @@ class hinted_policy : public hinted_writer<Tokenizer, Schedule> {
   /// `pieces` must outlive the policy. Raises shape_error for options that make no sense.
   hinted_policy(Backend backend, const Tokenizer& pieces, Schedule schedule, hinted_options options)
       : writer(pieces, std::move(schedule), std::move(options)), backend_(std::move(backend)) {}
+  /// The policy keeps a pointer to the tokenizer: a temporary would be gone.
+  hinted_policy(Backend, const Tokenizer&&, Schedule, hinted_options) = delete;
 
   /// Lambda of the next token. The teacher's row may be empty once `student_only`. O(V).
   template <logit_scalar T>

@@ -313,6 +313,8 @@ loss_report loss_and_gradient(const Backend& backend, const Logits& logits, cons
   const auto dz = view(gradient);
   static_assert(!std::is_const_v<typename decltype(dz)::element_type>,
                 "idiolect: the gradient must be writable");
+  static_assert(detail::outlives_call<Gradient>,
+                "idiolect: the gradient of a temporary would be lost; give the matrix a name");
   detail::validate_options(f);
   detail::check_options(options, z.rows());
   detail::check_gradient(z, dz, options.accumulate);

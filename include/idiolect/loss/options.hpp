@@ -5,8 +5,8 @@
 // What a call of `loss` or `loss_and_gradient` can be told beside the logits, targets and loss.
 
 #include <cstdint>
-#include <span>
 
+#include <idiolect/core/kept_span.hpp>
 #include <idiolect/core/types.hpp>
 
 namespace idiolect {
@@ -52,11 +52,11 @@ struct loss_options {
   bool accumulate = false;                 ///< add to the gradient instead of overwriting it
   non_finite on_non_finite = non_finite::propagate;
   /// One per row, any sign: multiplies that row's loss. A row of weight 0 stays in the denominator.
-  std::span<const float> weights = {};
+  kept_span<const float> weights = {};
   /// Rows [offsets[k], offsets[k + 1]) are sequence k; starts with 0 and ends with the row count.
-  std::span<const index_t> sequence_offsets = {};
+  kept_span<const index_t> sequence_offsets = {};
   /// Tokens whose probability, where they are the target, the report follows: the end of sequence.
-  std::span<const token_id> end_tokens = {};
+  kept_span<const token_id> end_tokens = {};
 };
 
 }  // namespace idiolect

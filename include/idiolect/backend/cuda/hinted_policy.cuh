@@ -71,6 +71,10 @@ class cuda_hinted_policy : public hinted_writer<Tokenizer, Schedule> {
     where_.workspace = {p.rows, p.row_bytes};
   }
 
+  /// The policy keeps a pointer to the tokenizer: a temporary would be gone.
+  cuda_hinted_policy(const cuda&, const Tokenizer&&, Schedule, hinted_options,
+                     const hinted_capacity&) = delete;
+
   /// Answers requests whose rows are in device memory; both arrays are the host's. Waits.
   void answer(std::span<const hinted_request<T>> requests, std::span<hinted_answer> answers) const {
     for (const auto& r : requests) {

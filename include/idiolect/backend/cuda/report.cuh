@@ -34,7 +34,7 @@ inline constexpr int report_places = 32 + 3;
 template <int Threads>
 __global__ void __launch_bounds__(Threads)
     join_rows(const row_report* rows, row_chunks chunks, partial_report* partials) {
-  using reduce = cub::BlockReduce<report_moments, Threads>;
+  using reduce = CUB_NS_QUALIFIER::BlockReduce<report_moments, Threads>;
   __shared__ typename reduce::TempStorage storage;
   __shared__ std::uint32_t phi[report_places];
   __shared__ std::uint32_t weight[report_places];
@@ -72,7 +72,7 @@ template <int Threads>
 __global__ void __launch_bounds__(Threads)
     join_chunks(partial_report* partials, int chunks, const prepared_targets* prepared,
                 device_loss_report* report) {
-  using reduce = cub::BlockReduce<report_moments, Threads>;
+  using reduce = CUB_NS_QUALIFIER::BlockReduce<report_moments, Threads>;
   __shared__ typename reduce::TempStorage storage;
   const auto thread = static_cast<int>(threadIdx.x);
   report_moments moments;

@@ -56,7 +56,7 @@ thrust_system(Policy) -> thrust_system<Policy>;
 namespace detail::thrust_steps {
 
 template <class Derived>
-std::true_type builds_on_cpp(const ::thrust::cpp::execution_policy<Derived>&);
+std::true_type builds_on_cpp(const THRUST_NS_QUALIFIER::cpp::execution_policy<Derived>&);
 std::false_type builds_on_cpp(...);
 /// Whether the policy's memory is the host's, as it is of every system that builds on Thrust's C++
 /// one.
@@ -70,7 +70,7 @@ class temporary {
   temporary(const Policy& policy, index_t n) : policy_(policy), n_(n) {
     static_assert(std::is_trivially_copyable_v<T>);
     if (n == 0) return;
-    buffer_ = ::thrust::get_temporary_buffer<T>(policy_, static_cast<std::ptrdiff_t>(n));
+    buffer_ = THRUST_NS_QUALIFIER::get_temporary_buffer<T>(policy_, static_cast<std::ptrdiff_t>(n));
     if (buffer_.second < n) {
       release();
       raise(backend_error("thrust_system", "no memory for " + std::to_string(n) + " x " +
@@ -81,14 +81,14 @@ class temporary {
   temporary& operator=(const temporary&) = delete;
   ~temporary() { release(); }
 
-  [[nodiscard]] T* begin() const { return ::thrust::raw_pointer_cast(buffer_.first); }
+  [[nodiscard]] T* begin() const { return THRUST_NS_QUALIFIER::raw_pointer_cast(buffer_.first); }
   [[nodiscard]] T* end() const { return begin() + n_; }
 
  private:
-  using buffer = decltype(::thrust::get_temporary_buffer<T>(std::declval<const Policy&>(), 0));
+  using buffer = decltype(THRUST_NS_QUALIFIER::get_temporary_buffer<T>(std::declval<const Policy&>(), 0));
   void release() {
     if (buffer_.second > 0) {
-      ::thrust::return_temporary_buffer(policy_, buffer_.first, buffer_.second);
+      THRUST_NS_QUALIFIER::return_temporary_buffer(policy_, buffer_.first, buffer_.second);
     }
   }
   const Policy& policy_;
@@ -96,12 +96,12 @@ class temporary {
   buffer buffer_{};
 };
 
-using counting = ::thrust::counting_iterator<index_t>;
+using counting = THRUST_NS_QUALIFIER::counting_iterator<index_t>;
 
 /// f(0), f(1), ... in the system's memory.
 template <class Policy, class T, class F>
 void fill(const Policy& policy, const temporary<T, Policy>& values, F f) {
-  ::thrust::tabulate(policy, values.begin(), values.end(), f);
+  THRUST_NS_QUALIFIER::tabulate(policy, values.begin(), values.end(), f);
 }
 
 /// As an iterator of Thrust that knows where it points to.
@@ -110,7 +110,7 @@ auto located(T* p) {
   if constexpr (on_host<Policy>) {
     return p;
   } else {
-    return ::thrust::device_ptr<T>(p);
+    return THRUST_NS_QUALIFIER::device_ptr<T>(p);
   }
 }
 
@@ -118,14 +118,14 @@ auto located(T* p) {
 /// done. A sum's value is there only after everything before it.
 template <class Policy>
 void wait(const Policy& policy) {
-  if constexpr (!on_host<Policy>) (void)::thrust::reduce(policy, counting(0), counting(1));
+  if constexpr (!on_host<Policy>) (void)THRUST_NS_QUALIFIER::reduce(policy, counting(0), counting(1));
 }
 template <class T, class Policy>
 std::vector<T> to_host(const Policy& policy, const temporary<T, Policy>& values) {
   std::vector<T> r(static_cast<std::size_t>(values.end() - values.begin()));
   if (r.empty()) return r;
   wait(policy);
-  ::thrust::copy(located<Policy>(values.begin()), located<Policy>(values.end()), r.begin());
+  THRUST_NS_QUALIFIER::copy(located<Policy>(values.begin()), located<Policy>(values.end()), r.begin());
   return r;
 }
 template <class T, class Policy>
@@ -133,7 +133,7 @@ void to_system(const Policy& policy, std::span<const T> values,
                const temporary<T, Policy>& memory) {
   if (values.empty()) return;
   wait(policy);
-  ::thrust::copy(values.begin(), values.end(), located<Policy>(memory.begin()));
+  THRUST_NS_QUALIFIER::copy(values.begin(), values.end(), located<Policy>(memory.begin()));
 }
 
 /// What f makes of each chunk of rows, merged in order. (Thrust's reductions group by threads.)
@@ -202,7 +202,7 @@ loss_report run_loss(const Policy& policy, const matrix_view<const T>& logits,
     fill(policy, outcomes, finish_row<Loss, T, Target>{rows, states.begin(), loss, scale, options});
   }
   if constexpr (logit_scalar<G>) {
-    ::thrust::for_each(policy, counting(0), counting(lanes),
+    THRUST_NS_QUALIFIER::for_each(policy, counting(0), counting(lanes),
                        write_lane<T, Target, G>{rows, outcomes.begin(), gradient.data(),
                                                 gradient.stride(), o.accumulate});
   }
@@ -261,7 +261,7 @@ template <class Policy, matrix_like Logits, target_range Targets>
   fill(policy, scores, score_row<T, target>{rows, states.begin()});
   if constexpr (on_host<Policy>) {
     if (options.sampler) {
-      ::thrust::for_each(policy, counting(0), counting(z.rows()),
+      THRUST_NS_QUALIFIER::for_each(policy, counting(0), counting(z.rows()),
                          centre_row<T, target>{rows, states.begin(), options, scores.begin()});
     }
   }
@@ -293,6 +293,8 @@ loss_report loss_and_gradient(const thrust_system<Policy>& system, const Logits&
   const auto dz = view(gradient);
   static_assert(!std::is_const_v<typename decltype(dz)::element_type>,
                 "idiolect: the gradient must be writable");
+  static_assert(detail::outlives_call<Gradient>,
+                "idiolect: the gradient of a temporary would be lost; give the matrix a name");
   detail::validate_options(f);
   detail::check_options(options, z.rows());
   detail::check_gradient(z, dz, options.accumulate);
