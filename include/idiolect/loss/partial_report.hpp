@@ -109,10 +109,10 @@ struct row_report {
   }
 };
 
-/// 0 if all are finite, NaN if one of them is not.
+/// Without branches: it is asked of every row.
 template <std::floating_point... Real>
-[[nodiscard]] IDIOLECT_HD double finite_probe(Real... x) {
-  return (... + static_cast<double>(x - x));
+[[nodiscard]] IDIOLECT_HD bool all_finite(Real... x) {
+  return (... & static_cast<int>(is_finite(x))) != 0;
 }
 
 /// The loss and gradient of a row that is not finite: as the options say. Propagated, an infinite
@@ -122,7 +122,7 @@ IDIOLECT_HD void mark_bad(row_report& r, row_status status, const row_options& o
                           const row_span<Real>& span) {
   r.status = status;
   if (!o.skip_non_finite && status == row_status::bad_loss && r.loss == r.loss &&
-      finite_probe(span.common, span.entropic, span.pull) == 0) {
+      all_finite(span.common, span.entropic, span.at_target)) {
     return;
   }
   r.has_span = false;
@@ -158,8 +158,8 @@ template <class Loss, std::floating_point Real, moments Set>
   if (r.is_end) r.end_prob = static_cast<double>(stats.prob());
   span = make_row_span(stats, terms, static_cast<Real>(scale * weight * o.gradient_scale),
                        static_cast<Real>(o.inverse_temperature));
-  if (finite_probe(weight, r.loss, span.common, span.entropic, span.pull) != 0) [[unlikely]] {
-    const bool of_weight = finite_probe(weight) != 0;
+  if (!all_finite(weight, r.loss, span.common, span.entropic, span.at_target)) [[unlikely]] {
+    const bool of_weight = !is_finite(weight);
     mark_bad(r, of_weight ? row_status::bad_weight : row_status::bad_loss, o, span);
   }
   return r;
