@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
+#include "files/process.hpp"
 #include "real_model/page.hpp"
 #include "real_model/problems.hpp"
 #include "tool/errors.hpp"
@@ -25,19 +26,20 @@ void draw(const fs::path& dir) {
   auto text = plan.output("--out", (dir / "summary.txt").string());
   page.add(real_model::make_page(results, findings));
   text.add(summary);
-  text.commit();
-  page.commit();
-  std::cout << summary;
+  files::commit_together(text, page);
+  std::cout << summary << std::flush;
+  if (!std::cout) tool::fail("standard output", "could not be written");
 }
 
 int failed(int code, const std::string& message) {
-  std::cerr << "idiolect_real_model: error: " << message << "\n";
+  std::cerr << "idiolect_real_model: error: " << files::printable(message) << "\n";
   return code;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  files::settle_process();
   CLI::App app("The texts and the page of examples/real_model.sh", "idiolect_real_model");
   app.require_subcommand(1);
   std::string out;
@@ -70,6 +72,8 @@ int main(int argc, char** argv) {
     return e.get_exit_code() == 0 ? app.exit(e) : (app.exit(e), tool::exit_usage);
   } catch (const tool::usage_error& e) {
     return failed(tool::exit_usage, e.what());
+  } catch (const idiolect::error& e) {
+    return failed(tool::exit_failure, tool::message_of(e));
   } catch (const std::exception& e) {
     return failed(tool::exit_failure, e.what());
   }

@@ -7,6 +7,7 @@
 
 #include "tool/errors.hpp"
 #include "tool/files.hpp"
+#include "tool/input.hpp"
 #include "tool/json_lines.hpp"
 #include "tool/text.hpp"
 
@@ -22,23 +23,25 @@ struct problem {
 };
 
 std::vector<problem> read_problems(const std::string& path, bool answered) {
-  const std::string content = tool::read_file(path, "problems as JSON Lines");
   const std::string example = R"({"question": "...", "answer": "... #### 7"})";
   std::vector<problem> all;
-  tool::for_each_line(content, [&](std::string_view line, std::size_t number) {
-    if (tool::stripped(line).empty()) return;
-    const std::string where = tool::place(path, number);
-    const auto object = tool::parse_object(line, where, example);
+  tool::line_source lines(path, "problems as JSON Lines");
+  for (tool::input_line line; lines.next(line);) {
+    const std::string where = tool::place(path, line.number);
+    line.check_length(where);
+    const std::string_view text = tool::stripped(line.text);
+    if (text.empty()) continue;
+    const auto object = tool::parse_object(text, where, example);
     const auto field = [&](const char* name) {
       if (!object.contains(name)) {
         tool::fail(where, "expected an object such as " + example + ", found no \"" + name + "\"");
       }
-      const std::string& text = tool::text_field(object, name, where);
-      if (tool::stripped(text).empty()) tool::fail(where, std::string(name) + " is empty");
-      return text;
+      const std::string& value = tool::text_field(object, name, where);
+      if (tool::stripped(value).empty()) tool::fail(where, std::string(name) + " is empty");
+      return value;
     };
     all.push_back({field("question"), answered ? field("answer") : ""});
-  });
+  }
   return all;
 }
 

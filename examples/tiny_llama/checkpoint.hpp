@@ -109,9 +109,9 @@ template <class Real = float>
   return w;
 }
 
-/// Writes a checkpoint, rounding to float32. Either the whole file appears or none: see file.hpp.
+/// Writes the bytes of a checkpoint, rounding to float32.
 template <class Real>
-void write_checkpoint(const weights<Real>& w, const std::filesystem::path& path) {
+void put_checkpoint(const weights<Real>& w, file_writer& out) {
   const config& c = w.shape();
   for (const index_t size :
        {c.dim, c.hidden_dim, c.layers, c.heads, c.kv_heads, c.vocab_size, c.context_size}) {
@@ -119,7 +119,6 @@ void write_checkpoint(const weights<Real>& w, const std::filesystem::path& path)
       return "a size of " + std::to_string(size) + " does not fit a checkpoint's header";
     });
   }
-  file_writer out(path);
   const auto header = [&](index_t size) { out.word(static_cast<std::int32_t>(size)); };
   header(c.dim);
   header(c.hidden_dim);
@@ -139,6 +138,13 @@ void write_checkpoint(const weights<Real>& w, const std::filesystem::path& path)
   values(tables.cosines());
   values(tables.sines());
   values(w.flat().subspan(before_tables));
+}
+
+/// Writes a checkpoint. Either the whole file appears or none: see file.hpp.
+template <class Real>
+void write_checkpoint(const weights<Real>& w, const std::filesystem::path& path) {
+  file_writer out(path);
+  put_checkpoint(w, out);
   out.commit();
 }
 

@@ -5,10 +5,8 @@
 // Files of 32-bit little-endian words and bytes: read whole, written whole or not at all.
 
 #include <bit>
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -20,13 +18,13 @@
 
 #include <idiolect/core/error.hpp>
 
+#include "files/error.hpp"
+#include "files/replacement.hpp"
+
 namespace tiny_llama {
 
 /// A file that is missing, damaged or not writable. The message names it and what was expected.
-struct file_error : idiolect::error {
-  file_error(const std::filesystem::path& path, const std::string& message)
-      : error("file", path.string() + ": " + message) {}
-};
+using files::file_error;
 
 namespace detail {
 
@@ -91,69 +89,31 @@ class byte_reader {
   std::span<const char> bytes_;
 };
 
-/// A file that appears under its name only when `commit` has succeeded: what is written goes to
-/// `<name>.partial` beside it, or `<name>.partial1` and so on where somebody else has a file of
-/// that name, and is removed on any other way out.
+/// A file that appears under its name only when `commit` has succeeded: see files/replacement.hpp.
 class file_writer {
  public:
-  explicit file_writer(std::filesystem::path path)
-      : path_(std::move(path)),
-        partial_(own_name(path_.string() + ".partial")),
-        out_(partial_, std::ios::binary | std::ios::trunc) {
-    detail::require_file(out_.is_open(), path_, "cannot be written (does its folder exist?)");
-  }
-  file_writer(const file_writer&) = delete;
-  file_writer& operator=(const file_writer&) = delete;
-  ~file_writer() {
-    if (committed_ || partial_.empty()) return;
-    out_.close();
-    std::error_code ignored;
-    std::filesystem::remove(partial_, ignored);
-  }
+  explicit file_writer(const std::filesystem::path& path) : file_(path) {}
 
   template <class T>
   void word(T value) {
     value = detail::little_endian(value);
     char bytes[sizeof value];
     std::memcpy(bytes, &value, sizeof value);
-    out_.write(bytes, sizeof bytes);
+    file_.write({bytes, sizeof bytes});
   }
 
-  void text(std::string_view bytes) {
-    out_.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  }
+  void text(std::string_view bytes) { file_.write(bytes); }
 
   /// Puts the file in its place. Raises file_error, and leaves an older file as it was, if
   /// anything could not be written.
-  void commit() {
-    out_.close();
-    detail::require_file(!out_.fail(), path_, "could not be written to its end (disk full?)");
-    std::error_code failure;
-    std::filesystem::rename(partial_, path_, failure);
-    detail::require_file(!failure, path_, "cannot be put in place: " + failure.message());
-    committed_ = true;
-  }
+  void commit() { file_.commit(); }
+
+  // The two halves of `commit`: see files::commit_together.
+  void prepare() { file_.prepare(); }
+  void publish() { file_.publish(); }
 
  private:
-  /// Makes a file that was not there before, so that it is ours to remove; empty if none can be
-  /// made.
-  static std::filesystem::path own_name(const std::string& wanted) {
-    for (int k = 0; k < 1000; ++k) {
-      const std::string name = k == 0 ? wanted : wanted + std::to_string(k);
-      errno = 0;
-      if (std::FILE* const made = std::fopen(name.c_str(), "wbx")) {
-        std::fclose(made);
-        return name;
-      }
-      if (errno != EEXIST) break;
-    }
-    return {};
-  }
-
-  std::filesystem::path path_;
-  std::filesystem::path partial_;
-  std::ofstream out_;
-  bool committed_ = false;
+  files::replacement file_;
 };
 
 }  // namespace tiny_llama

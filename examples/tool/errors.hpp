@@ -10,20 +10,25 @@
 
 #include <idiolect/core/error.hpp>
 
+#include "files/shown.hpp"
+
 namespace tool {
 
 inline constexpr int exit_ok = 0;
 inline constexpr int exit_failure = 1;  ///< input that cannot be used, a result that is not written
 inline constexpr int exit_usage = 2;    ///< options that make no sense
 
-/// A file or a model that cannot be used: exit_failure.
+/// A file or a model that cannot be used: exit_failure. A message may hold any bytes of data or of
+/// names; what it shows is safe for a terminal, and no zero byte cuts it.
 struct input_error : std::runtime_error {
-  using std::runtime_error::runtime_error;
+  explicit input_error(const std::string& message)
+      : std::runtime_error(files::printable(message)) {}
 };
 
 /// Options that make no sense, alone or together: exit_usage.
 struct usage_error : std::runtime_error {
-  using std::runtime_error::runtime_error;
+  explicit usage_error(const std::string& message)
+      : std::runtime_error(files::printable(message)) {}
 };
 
 /// Raises input_error with `place: message`; a place is `file` or `file:line`.

@@ -3,17 +3,10 @@
 
 #include "tool/files.hpp"
 
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <fstream>
-#include <iostream>
-#include <iterator>
-#include <system_error>
 #include <utility>
 
-#include "tiny_llama/file.hpp"
 #include "tool/errors.hpp"
+#include "tool/input.hpp"
 
 namespace tool {
 
@@ -21,120 +14,88 @@ namespace fs = std::filesystem;
 
 namespace {
 
-bool is_stream(const std::string& path) {
-  if (path == "-") return true;
-  std::error_code ignored;
-  const fs::file_status status = fs::status(path, ignored);
-  return fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status);
-}
-
-bool same_file(const std::string& a, const std::string& b) {
-  std::error_code failure;
-  if (a.empty() || b.empty() || is_stream(a) || is_stream(b)) return false;
-  if (fs::equivalent(a, b, failure)) return true;
-  const fs::path left = fs::weakly_canonical(fs::absolute(a, failure), failure);
-  return left == fs::weakly_canonical(fs::absolute(b, failure), failure);
-}
-
-void write_stream(const std::string& path, const std::string& content) {
-  if (path == "-") {
-    std::cout << content << std::flush;
-    if (!std::cout) fail("standard output", "could not be written");
-    return;
-  }
-  std::ofstream out(path, std::ios::binary);
-  out << content << std::flush;
-  if (!out) fail(path, "could not be written to its end");
+void require_other(const std::string& option, const std::string& path,
+                   const files::file_key& key, const std::string& taken_by,
+                   const files::file_key& taken) {
+  require_usage(!key.same_as(taken), option + " would replace the file of " + taken_by + ", " +
+                                         path + ": choose another name");
 }
 
 }  // namespace
 
-std::string read_file(const std::string& path, const std::string& what) {
-  if (path == "-") {
-    std::string bytes{std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
-    if (std::cin.bad()) fail("standard input", "cannot be read");
-    return bytes;
+std::string read_file(const std::string& path, const std::string& what, std::size_t most) {
+  byte_source source(path, what);
+  std::string bytes;
+  for (std::string_view block; !(block = source.next()).empty();) {
+    bytes += block;
+    if (bytes.size() > most) {
+      fail(path, "expected at most " + std::to_string(most) +
+                     " bytes, found more: cut it, or make it JSON Lines, which are read one by one");
+    }
   }
-  std::error_code failure;
-  const fs::file_status status = fs::status(path, failure);
-  if (!fs::exists(status)) fail(path, "expected " + what + ", found no such file");
-  if (fs::is_directory(status))
-    fail(path, "expected " + what + ", found a folder; name a file in it");
-  errno = 0;
-  std::ifstream in(path, std::ios::binary);
-  if (!in) fail(path, std::string("cannot be read: ") + std::strerror(errno));
-  std::string bytes{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  if (in.bad()) fail(path, "cannot be read to its end");
   return bytes;
 }
 
-void file_plan::check(const std::string& option, const std::string& path) const {
-  for (const named_file& other : taken_) {
-    require_usage(!same_file(path, other.path), option + " would replace the file of " +
-                                                    other.option + ", " + path +
-                                                    ": choose another name");
+file_plan::file_plan(const std::vector<named_file>& inputs) {
+  for (const named_file& input : inputs) {
+    taken_.push_back({input.option, files::key_of_input(input.path)});
   }
+  taken_.push_back({"this program itself", files::key_of_input("/proc/self/exe")});
+  taken_.push_back({"standard output", {files::identity_of(STDOUT_FILENO), {}}});
+  taken_.push_back({"standard error", {files::identity_of(STDERR_FILENO), {}}});
 }
 
-void file_plan::take(const std::string& option, const std::string& path) {
+void file_plan::check(const std::string& option, const std::string& path) const {
+  if (path.empty()) return;
+  const auto to = files::destination_of(path);
+  if (to.stream) {
+    // What it is redirected to is no other output's, but it may be an input's.
+    const auto key = files::key_of_output(to);
+    for (const taken_file& other : taken_) {
+      if (other.option.starts_with("standard ")) continue;
+      require_other(option, path, key, other.option, other.key);
+    }
+    return;
+  }
+  const auto key = files::key_of_output(to);
+  for (const taken_file& other : taken_) require_other(option, path, key, other.option, other.key);
+}
+
+files::destination file_plan::take(const std::string& option, const std::string& path) {
   check(option, path);
-  taken_.push_back({option, path});
+  auto to = files::destination_of(path);
+  if (!to.stream) taken_.push_back({option, files::key_of_output(to)});
+  return to;
 }
 
 output_file file_plan::output(const std::string& option, const std::string& path) {
-  take(option, path);
-  return output_file(path);
+  return path.empty() ? output_file() : output_file(take(option, path));
 }
 
 fs::path file_plan::claim(const std::string& option, const std::string& path) {
-  take(option, path);
-  const fs::path target = replaceable(path);
-  check_writable(target);
-  return target;
-}
-
-fs::path replaceable(const std::string& path) {
-  std::error_code failure;
-  const fs::file_status status = fs::status(path, failure);
-  if (fs::is_directory(status)) {
-    fail(path, "expected the name of a file to write, found a folder; add a file name");
-  }
-  if (fs::exists(status) && !fs::is_regular_file(status)) {
-    fail(path, "expected a regular file to write, found a device or a pipe");
-  }
-  if (!fs::is_symlink(fs::symlink_status(path, failure))) return path;
-  const fs::path target = fs::weakly_canonical(path, failure);
-  if (failure) fail(path, "is a link that leads nowhere: " + failure.message());
-  return target;
+  const auto to = take(option, path);
+  if (!to.stream) check_writable(to.path);
+  return to.descriptor == STDOUT_FILENO ? fs::path("-") : to.path;
 }
 
 void check_writable(const fs::path& path) {
-  try {
-    const tiny_llama::file_writer probe(path);  // makes its temporary file, and removes it
-  } catch (const tiny_llama::file_error&) {
-    const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-    std::error_code failure;
-    if (!fs::is_directory(folder, failure)) {
-      fail(path.string(), "cannot be written: there is no folder " + folder.string() +
-                              "; make it first (mkdir -p)");
-    }
-    fail(path.string(), "cannot be written: no file can be made in " + folder.string() +
-                            "; choose a folder of yours, or free space");
-  }
+  const files::replacement probe(path);  // makes its temporary file, and removes it
 }
 
-output_file::output_file(std::string path) : path_(std::move(path)) {
-  if (!wanted() || is_stream(path_)) return;
-  path_ = replaceable(path_).string();
-  check_writable(path_);
+output_file::output_file(const files::destination& to)
+    : path_(to.descriptor == STDOUT_FILENO ? "-" : to.path.string()) {
+  if (!to.stream) check_writable(path_);
 }
 
-void output_file::commit() {
+void output_file::prepare() {
   if (!wanted()) return;
-  if (is_stream(path_)) return write_stream(path_, content_);
-  tiny_llama::file_writer out(path_);
-  out.text(content_);
-  out.commit();
+  file_.emplace(path_);
+  file_->write(content_);
+  file_->prepare();
+}
+
+void output_file::publish() {
+  if (file_) file_->publish();
 }
 
 }  // namespace tool

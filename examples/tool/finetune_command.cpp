@@ -163,8 +163,9 @@ void run(finetune_options o) {
   json_file.add(dump(result, 2) + "\n");
 
   check_interrupt();
-  tiny_llama::write_checkpoint(weights, checkpoint);
-  json_file.commit();
+  tiny_llama::file_writer model_file(checkpoint);
+  tiny_llama::put_checkpoint(weights, model_file);
+  files::commit_together(model_file, json_file);
   if (o.json == "-") return;
   std::cout << "model: " << describe(m) << "\n"
             << "trained with " << o.how.loss.loss << " on " << printable(o.in) << ": "

@@ -157,7 +157,7 @@ language_model open_context(const std::shared_ptr<llama_model>& model, const mod
   p.n_batch = static_cast<std::uint32_t>(std::max(choice.batch.value_or(wish.rows), wish.streams));
   p.n_ubatch = std::min(p.n_ubatch, p.n_batch);
   p.n_threads = p.n_threads_batch = workers.concurrency();
-  p.abort_callback = [](void*) { return detail::caught_signal != 0; };
+  p.abort_callback = [](void*) { return is_interrupted(); };
   engine_log::the().begin(choice.verbose);
   std::unique_ptr<llama_context, freed> context(llama_init_from_model(model.get(), p));
   if (context == nullptr) {

@@ -41,6 +41,32 @@ int depth(std::string_view line) {
   return most;
 }
 
+/// Where a value or a name ends that begins at `at`: at a comma, a colon or a bracket of the object
+/// that it is in.
+std::size_t end_of(std::string_view text, std::size_t at) {
+  int level = 0;
+  bool quoted = false;
+  for (; at < text.size(); ++at) {
+    const char c = text[at];
+    if (quoted) {
+      if (c == '\\') {
+        ++at;
+      } else {
+        quoted = c != '"';
+      }
+    } else if (c == '"') {
+      quoted = true;
+    } else if (c == '[' || c == '{') {
+      ++level;
+    } else if (level > 0) {
+      level -= c == ']' || c == '}';
+    } else if (c == ',' || c == ':' || c == '}' || c == ']') {
+      return at;
+    }
+  }
+  return at;
+}
+
 /// What is wrong with a line of JSON, without the parser's own prefix.
 std::string parser_message(const std::exception& e) {
   const std::string_view text = e.what();
@@ -52,6 +78,21 @@ std::string parser_message(const std::exception& e) {
 
 std::string place(const std::string& path, std::size_t line) {
   return (path == "-" ? "standard input" : path) + ":" + std::to_string(line);
+}
+
+std::vector<json_member> members_of(std::string_view object) {
+  std::vector<json_member> members;
+  std::size_t at = object.find('{');
+  while (at != std::string_view::npos && ++at < object.size()) {
+    const std::size_t colon = end_of(object, at);
+    if (colon >= object.size() || object[colon] != ':') break;  // the end of an empty object
+    const std::size_t end = end_of(object, colon + 1);
+    const auto key = stripped(object.substr(at, colon - at));
+    members.push_back({json::parse(key).get<std::string>(), key,
+                       stripped(object.substr(colon + 1, end - colon - 1))});
+    at = end < object.size() && object[end] == ',' ? end : std::string_view::npos;
+  }
+  return members;
 }
 
 json parse_object(std::string_view line, const std::string& where, const std::string& example,
@@ -69,6 +110,16 @@ json parse_object(std::string_view line, const std::string& where, const std::st
   }
   if (!object.is_object()) {
     fail(where, "expected a JSON object such as " + example + ", found " + object.type_name());
+  }
+  // The parser keeps one of two fields of a name, and does not say so.
+  const auto members = members_of(line);
+  if (members.size() != object.size()) {
+    std::vector<std::string> names;
+    for (const auto& m : members) names.push_back(m.name);
+    std::ranges::sort(names);
+    const auto twice = std::ranges::adjacent_find(names);
+    fail(where, "expected every field once, found \"" +
+                    (twice == names.end() ? std::string("?") : *twice) + "\" twice");
   }
   return object;
 }

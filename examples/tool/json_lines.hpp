@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace tool {
 
@@ -24,8 +25,20 @@ void for_each_line(std::string_view text, F&& f) {
   }
 }
 
+/// A field of an object, as its bytes stand there.
+struct json_member {
+  std::string name;
+  std::string_view key;  ///< with its quotation marks
+  std::string_view value;
+};
+
+/// The fields of an object that is valid JSON, in their order. What passes through as its bytes
+/// keeps every digit, escape and blank.
+[[nodiscard]] std::vector<json_member> members_of(std::string_view object);
+
 /// The object on a line. Raises input_error that names `where`, what an object looks like
-/// (`example`), and, behind a line that is no JSON, `advice`.
+/// (`example`), and, behind a line that is no JSON, `advice`; also for brackets more than 200 levels
+/// deep and for a field that is there twice.
 [[nodiscard]] nlohmann::json parse_object(std::string_view line, const std::string& where,
                                           const std::string& example,
                                           const std::string& advice = "");

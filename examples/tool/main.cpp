@@ -5,7 +5,11 @@
 // Results go to standard output, progress and errors to standard error.
 // Exit codes: 0 done, 1 an input or an output cannot be used, 2 wrong options.
 
+#include <poll.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <iostream>
 #include <new>
 #include <string>
@@ -15,6 +19,9 @@
 #include <idiolect/core/error.hpp>
 #include <idiolect/version.hpp>
 
+#include "files/error.hpp"
+#include "files/process.hpp"
+#include "files/shown.hpp"
 #include "tool/commands.hpp"
 #include "tool/errors.hpp"
 #include "tool/interrupt.hpp"
@@ -22,7 +29,7 @@
 namespace {
 
 int failed(int code, const std::string& message) {
-  std::cerr << "idiolect: error: " << message << "\n";
+  std::cerr << "idiolect: error: " << files::printable(message) << "\n";
   return code;
 }
 
@@ -51,15 +58,19 @@ std::string explain(const CLI::ParseError& e, const CLI::App& app) {
 
 int run(const tool::command& command) {
   try {
-    tool::watch_for_interrupts();
     command();
     std::cout.flush();
-    if (!std::cout) return failed(tool::exit_failure, "standard output could not be written");
-    return tool::exit_ok;
+    if (std::cout) return tool::exit_ok;
+    pollfd reader{.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0};
+    const bool gone = poll(&reader, 1, 0) == 1 && (reader.revents & POLLERR) != 0;
+    if (gone) return 128 + SIGPIPE;  // he has seen enough
+    return failed(tool::exit_failure, "standard output could not be written");
   } catch (const tool::usage_error& e) {
     return failed(tool::exit_usage, e.what());
   } catch (const tool::interrupted& e) {
     return failed(128 + e.signal, "stopped by a signal; " + e.left);
+  } catch (const files::reader_gone&) {
+    return 128 + SIGPIPE;
   } catch (const idiolect::error& e) {
     return failed(tool::exit_failure, tool::message_of(e));
   } catch (const std::bad_alloc&) {
@@ -72,6 +83,8 @@ int run(const tool::command& command) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  files::settle_process();
+  tool::watch_for_interrupts();
   CLI::App app("Scores and trains language models on their own way of speaking (CLL and IDFT)",
                "idiolect");
   app.set_version_flag("--version", "idiolect " + std::to_string(IDIOLECT_VERSION_MAJOR) + "." +

@@ -11,6 +11,7 @@
 
 #include "tool/errors.hpp"
 #include "tool/files.hpp"
+#include "tool/input.hpp"
 #include "tool/json_lines.hpp"
 #include "tool/text.hpp"
 
@@ -26,9 +27,24 @@ struct numbered_line {
   std::string where;
 };
 
-/// Without the mark (U+FEFF) that some editors put in front of UTF-8: it is none of the text.
-std::string_view without_mark(std::string_view bytes) {
-  return bytes.starts_with("\xEF\xBB\xBF") ? bytes.substr(3) : bytes;
+/// Whether `text` has line breaks of Windows' kind, and no other: an editor's, and none of the text.
+bool has_windows_breaks(std::string_view text) {
+  bool any = false;
+  for (auto at = text.find('\n'); at != std::string_view::npos; at = text.find('\n', at + 1)) {
+    if (at == 0 || text[at - 1] != '\r') return false;
+    any = true;
+  }
+  return any;
+}
+
+void use_plain_breaks(std::string& text) {
+  if (!has_windows_breaks(text)) return;
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n') continue;
+    text[kept++] = text[i];
+  }
+  text.resize(kept);
 }
 
 json object_on(const numbered_line& line) {
@@ -170,13 +186,26 @@ record parse_prompt(const numbered_line& line, const reading& how) {
 }
 
 template <class Parse>
-std::vector<record> parse_lines(std::string_view text, const std::string& path, const reading& how,
-                                Parse&& parse) {
+std::vector<record> parse_lines(const std::string& path, const std::string& what,
+                                const reading& how, bool& empty, Parse&& parse) {
   std::vector<record> records;
-  for_each_line(text, [&](std::string_view line, std::size_t number) {
-    if (!stripped(line).empty()) records.push_back(parse({line, place(path, number)}, how));
-  });
+  line_source lines(path, what);
+  for (input_line line; lines.next(line);) {
+    const std::string where = place(path, line.number);
+    line.check_length(where);
+    const std::string_view text = stripped(line.text);
+    if (!text.empty()) records.push_back(parse({text, where}, how));
+  }
+  empty = lines.fingerprint().bytes == 0;
   return records;
+}
+
+/// What is taken apart as one.
+void check_size(const record& r) {
+  if (r.text.size() <= longest_record) return;
+  fail(r.where, "expected a text of at most " + std::to_string(longest_record) +
+                    " bytes, found one of " + std::to_string(r.text.size()) +
+                    ": cut it into several (--split)");
 }
 
 }  // namespace
@@ -190,43 +219,56 @@ bool is_jsonl(const std::string& path, const reading& how) {
 }
 
 std::vector<record> read_records(const std::string& path, const reading& how) {
-  const std::string bytes = read_file(path, "a text or JSON Lines");
-  const std::string_view content = without_mark(bytes);
+  constexpr const char* what = "a text or JSON Lines";
   std::vector<record> records;
+  bool empty = false;
   if (is_jsonl(path, how)) {
-    records = parse_lines(content, path, how, parse_record);
-  } else if (how.split) {
-    records = split_text(content, path, how);
-  } else if (!content.empty()) {
-    record whole;
-    whole.where = place(path, 1);
-    whole.text = content;
-    records.push_back(std::move(whole));
+    records = parse_lines(path, what, how, empty, parse_record);
+  } else {
+    const std::string bytes = read_file(path, what);
+    std::string content(without_mark(bytes, path));
+    if (how.strip) use_plain_breaks(content);
+    empty = content.empty();
+    if (how.split) {
+      records = split_text(content, path, how);
+    } else if (!empty) {
+      record whole;
+      whole.where = place(path, 1);
+      whole.text = std::move(content);
+      records.push_back(std::move(whole));
+    }
+    for (const record& r : records) check_size(r);
   }
   if (records.empty()) {
-    fail(path, content.empty() ? "expected a text, found an empty file"
-                               : "expected a text, found nothing but white space and separators");
+    fail(path, empty ? "expected a text, found an empty file"
+                     : "expected a text, found nothing but white space and separators");
   }
   return records;
 }
 
 std::vector<record> read_prompts(const std::string& path, const reading& how) {
-  const std::string bytes = read_file(path, "prompts");
-  const std::string_view content = without_mark(bytes);
+  constexpr const char* what = "prompts";
   std::vector<record> records;
+  bool empty = false;
   if (is_jsonl(path, how)) {
-    records = parse_lines(content, path, how, parse_prompt);
+    records = parse_lines(path, what, how, empty, parse_prompt);
   } else {
-    for_each_line(content, [&](std::string_view line, std::size_t number) {
-      if (line.ends_with('\r')) line.remove_suffix(1);
-      if (line.empty()) return;
+    line_source lines(path, what);
+    for (input_line line; lines.next(line);) {
       record r;
-      r.where = place(path, number);
-      r.prompt = std::string(line) + how.join.value_or("");
+      r.where = place(path, line.number);
+      line.check_length(r.where);
+      // What editors leave at the end of a line; a form feed alone ends a page.
+      const auto end = line.text.find_last_not_of("\r\f");
+      if (end == std::string_view::npos) continue;
+      r.prompt = std::string(line.text.substr(0, end + 1)) + how.join.value_or("");
       records.push_back(std::move(r));
-    });
+    }
   }
-  if (records.empty()) fail(path, "expected prompts, found none: one a line, or JSON Lines");
+  if (records.empty()) {
+    fail(path, std::string("expected prompts, one a line, or JSON Lines; found ") +
+                   (empty ? "an empty file" : "none"));
+  }
   return records;
 }
 

@@ -157,7 +157,7 @@ std::string dump(const json& j, int indent) {
 }
 
 std::string describe(const loaded_model& m) {
-  return std::filesystem::path(m.path).filename().string() + ", " +
+  return printable(std::filesystem::path(m.path).filename().string()) + ", " +
          counted(m.parameters, "parameter") + ", " + counted(m.vocab_size, "piece") + ", context " +
          std::to_string(m.context_size) + (m.chat ? ", as a chat" : "");
 }

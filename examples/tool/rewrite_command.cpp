@@ -74,7 +74,7 @@ void rewrite_rest(const rewrite_command_options& o, const loaded_model& m, const
   how.decoder.parallel = *o.parallel;
   how.decoder.defer_student = o.defer_student;
   if (o.max_lag) how.decoder.max_lag = *o.max_lag;
-  how.decoder.cancelled = [] { return detail::caught_signal != 0; };
+  how.decoder.cancelled = is_interrupted;
   idiolect::text_score_options scoring;
   if (m.llama2c == nullptr) scoring.chunk = usual_gguf_chunk;
   how.reference_score = idiolect::reference_scorer(idiolect::cpu{}, model, scoring);
@@ -126,7 +126,9 @@ void run(rewrite_command_options o) {
       "--out and --rejected: expected files; a run that is interrupted goes on from them");
   auto files = files_of(o.model);
   files.push_back({"--in", o.in});
-  file_plan plan(std::move(files));
+  const auto judges = verifier_files(o);
+  files.insert(files.end(), judges.begin(), judges.end());
+  file_plan plan(files);
   output_file out = plan.output("--out", o.out);
   output_file rejected = plan.output("--rejected", o.rejected);
   output_file json_file = plan.output("--json", o.json);
@@ -147,6 +149,8 @@ void run(rewrite_command_options o) {
     return;
   }
 
+  keep_in_mind("what is finished is kept in " + unfinished +
+               "; the same command goes on from there");
   journal lines(unfinished, header_of(o, m, file.fingerprint), o.restart);
   rewrite_totals totals;
   if (lines.found().size() > file.records.size()) {
@@ -155,7 +159,7 @@ void run(rewrite_command_options o) {
   }
   for (const auto& line : lines.found()) totals.add(line, lines.path());
   if (!lines.found().empty()) {
-    std::cerr << "idiolect: going on from " << lines.path() << ": "
+    std::cerr << "idiolect: going on from " << printable(lines.path()) << ": "
               << counted(totals.records(), "record") << " of " << file.records.size()
               << " are there\n";
   }
@@ -170,7 +174,7 @@ void run(rewrite_command_options o) {
     e.left = left();
     throw;
   } catch (...) {
-    std::cerr << "idiolect: " << left() << "\n";
+    std::cerr << "idiolect: " << printable(left()) << "\n";
     throw;
   }
 
@@ -189,12 +193,18 @@ void run(rewrite_command_options o) {
   result["bad_records"] = file.bad.size();
   result.update(totals.as_json());
   json_file.add(dump(result, 2) + "\n");
-  rejected.commit();
-  json_file.commit();
-  out.commit();
+  check_interrupt();
+  files::commit_together(rejected, json_file, out);
   lines.remove();
-  if (o.json == "-") return;
-  std::cout << printable("model: " + describe(m)) << "\n\n" << totals.table() << "\n";
+  const auto check_yield = [&] {
+    if (totals.accepted() > 0) return;
+    std::cout.flush();
+    fail(o.out, "is empty: none of " +
+                    counted(static_cast<long long>(totals.records()), "record") +
+                    " has an answer that was accepted");
+  };
+  if (o.json == "-") return check_yield();
+  std::cout << "model: " << describe(m) << "\n\n" << totals.table() << "\n";
   if (!examples.empty()) {
     std::cout << "Who led each token: 0 to 4 the teacher (with the hint), 5 to 9 the student "
                  "(without it), by the\nstudent's share in tenths; = the student alone\n\n"
@@ -202,6 +212,7 @@ void run(rewrite_command_options o) {
   } else if (o.show > 0) {
     std::cout << "--show: no answer was accepted with the hint, so there is none to show\n";
   }
+  check_yield();
 }
 
 }  // namespace

@@ -94,6 +94,9 @@ void complete(rewrite_command_options& o, const loaded_model& m);
                                                  const loaded_model& m);
 [[nodiscard]] any_verifier verifier_of(const rewrite_command_options& o);
 
+/// The files that a verifying program is made of, as far as its command line says.
+[[nodiscard]] std::vector<named_file> verifier_files(const rewrite_command_options& o);
+
 /// What the decoding of these records asks of a model.
 [[nodiscard]] demand demand_of(const rewrite_command_options& o, const source_file& file);
 

@@ -14,8 +14,11 @@
 #include <string_view>
 #include <utility>
 
+#include "files/replacement.hpp"
+#include "files/temporaries.hpp"
 #include "tool/errors.hpp"
 #include "tool/files.hpp"
+#include "tool/fingerprint.hpp"
 #include "tool/text.hpp"
 
 namespace tool {
@@ -49,14 +52,41 @@ std::string difference(const std::string& before, const std::string& now) {
   return text.empty() ? "it was made by another version of the tool" : text;
 }
 
-std::vector<std::string> complete_lines(const std::string& content) {
-  std::vector<std::string> lines;
-  std::size_t begin = 0;
-  for (auto end = content.find('\n'); end != std::string::npos; end = content.find('\n', begin)) {
-    lines.push_back(content.substr(begin, end - begin));
-    begin = end + 1;
+/// A record as a line of the file.
+std::string journal_line(const std::string& record, std::size_t number) {
+  const std::string text = record + "\t" + std::to_string(number);
+  hashed h;
+  h.add(text);
+  return text + " " + h.digits() + "\n";
+}
+
+/// What the bytes of a journal hold.
+struct journal_content {
+  std::string header;                ///< empty: it is not ours
+  std::vector<std::string> records;  ///< up to the first line that is no good
+  std::size_t bytes = 0;             ///< of the header and of them
+  bool whole = true;                 ///< nothing follows but a last line that was cut off
+};
+
+journal_content parse(std::string_view bytes) {
+  journal_content c;
+  const auto first = bytes.find('\n');
+  if (!bytes.starts_with(own) || first == std::string_view::npos) return c;
+  c.header = bytes.substr(0, first);
+  c.bytes = first + 1;
+  for (;;) {
+    const auto end = bytes.find('\n', c.bytes);
+    if (end == std::string_view::npos) return c;
+    const std::string_view line = bytes.substr(c.bytes, end + 1 - c.bytes);
+    const auto tab = line.rfind('\t');
+    std::string record(line.substr(0, tab == std::string_view::npos ? 0 : tab));
+    if (tab == std::string_view::npos || line != journal_line(record, c.records.size())) {
+      c.whole = false;
+      return c;
+    }
+    c.records.push_back(std::move(record));
+    c.bytes = end + 1;
   }
-  return lines;
 }
 
 }  // namespace
@@ -64,34 +94,38 @@ std::vector<std::string> complete_lines(const std::string& content) {
 journal::journal(std::string path, const std::string& header, bool restart)
     : path_(std::move(path)) {
   try {
-    open_alone();
-    std::string content = read_file(path_, "an unfinished result");
-    // A file of somebody else may have this name. Ours can be killed in its first line.
-    if (!content.starts_with(own) && !std::string_view(own).starts_with(content)) {
+    open_alone(header);
+    const auto content = parse(read_file(path_, "an unfinished result", no_limit));
+    if (content.header.empty()) {
       fail(path_,
            "is needed for what is unfinished, and is another file: its first line is not this "
            "tool's. Move it away, or choose another --out");
     }
-    if (restart) content.clear();
-    auto lines = complete_lines(content);
-    if (lines.size() == 1) lines.clear();  // nothing to lose
-    if (!lines.empty() && lines.front() != header) {
+    const bool nothing_to_lose = content.records.empty() && content.whole;
+    const bool ours = content.header == header;
+    if (!ours && !restart && !nothing_to_lose) {
       fail(path_,
-           "is the unfinished result of another command: " + difference(lines.front(), header) +
+           "is the unfinished result of another command: " + difference(content.header, header) +
                ". Repeat that command to finish it, or add --restart to discard its " +
-               counted(static_cast<long long>(lines.size()) - 1, "record"));
+               counted(static_cast<long long>(content.records.size()), "record"));
     }
-    std::size_t kept = 0;
-    for (const auto& line : lines) kept += line.size() + 1;
-    if (ftruncate(file_, static_cast<off_t>(kept)) != 0) {
-      fail(path_, std::string("cannot be cut to its complete lines: ") + std::strerror(errno));
+    const bool kept = ours && !restart;
+    if (kept && !content.whole) {
+      files::warn(path_ + ": the line behind its first " +
+                  counted(static_cast<long long>(content.records.size()), "record") +
+                  " is damaged, missing or there twice; what follows is done again");
     }
-    if (lines.empty()) {
-      write(header + "\n");
-    } else {
-      found_.assign(std::make_move_iterator(lines.begin() + 1),
-                    std::make_move_iterator(lines.end()));
+    if (!kept) {  // never without its first line, as it would be if it were emptied
+      remove();
+      close(std::exchange(file_, -1));
+      open_alone(header);
+      return;
     }
+    if (ftruncate(file_, static_cast<off_t>(content.bytes)) != 0) {
+      fail(path_, std::string("cannot be cut to what is whole: ") + std::strerror(errno));
+    }
+    found_ = content.records;
+    next_ = found_.size();
   } catch (...) {
     if (file_ >= 0) close(file_);
     throw;
@@ -102,48 +136,109 @@ journal::~journal() {
   close(file_);
 }
 
-void journal::open_alone() {
+// With its first line in it, and locked, before it has its name. False: there is a file already.
+bool journal::make(const std::string& header) {
+  const auto folder = files::detail::folder_of(path_);
+  std::string name;
+  const int made = files::detail::make_temporary(folder, name);
+  if (made < 0) fail(path_, std::string("cannot be written: ") + std::strerror(errno));
+  files::temporaries::all().add(name);
+  const auto give_up = [&] {
+    unlink(name.c_str());
+    files::temporaries::all().forget(name);
+  };
+  close(made);
+  file_ = open(name.c_str(), O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+  if (file_ < 0 || !lock()) {
+    const int why = errno;
+    give_up();
+    fail(path_, std::string("cannot be written: ") + std::strerror(why));
+  }
+  try {
+    write(header + "\n");
+  } catch (...) {
+    give_up();
+    throw;
+  }
+  const int linked = link(name.c_str(), path_.c_str());
+  const int why = errno;
+  if (linked != 0 && why != EEXIST) {
+    // A file system without second names.
+    const int plain = open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
+    const int refused = errno;
+    give_up();
+    close(std::exchange(file_, plain));
+    if (plain < 0 && refused == EEXIST) return false;
+    if (plain < 0) fail(path_, std::string("cannot be written: ") + std::strerror(refused));
+    if (!lock()) return false;
+    write(header + "\n");
+    return true;
+  }
+  give_up();
+  if (linked == 0) return true;
+  close(std::exchange(file_, -1));
+  return false;
+}
+
+// False: somebody else has it.
+bool journal::lock() {
+  if (flock(file_, LOCK_EX | LOCK_NB) == 0) return true;
+  if (errno == EWOULDBLOCK) return false;
+  files::warn(path_ + ": its file system has no locks (" + std::strerror(errno) +
+              "): two runs at once would not see each other before the end");
+  return true;
+}
+
+bool journal::is_in_place() const {
+  struct stat mine {};
+  struct stat there {};
+  return fstat(file_, &mine) == 0 && stat(path_.c_str(), &there) == 0 &&
+         mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
+}
+
+void journal::open_alone(const std::string& header) {
   for (;;) {
-    file_ = open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (make(header)) return;
+    if (file_ >= 0) close(std::exchange(file_, -1));
+    struct stat there {};
+    if (stat(path_.c_str(), &there) == 0 && !S_ISREG(there.st_mode)) {
+      fail(path_, "is needed for what is unfinished, and is no regular file: move it away");
+    }
+    file_ = open(path_.c_str(), O_RDWR | O_APPEND | O_CLOEXEC);
+    if (file_ < 0 && errno == ENOENT) continue;  // finished and removed in between
     if (file_ < 0) fail(path_, std::string("cannot be written: ") + std::strerror(errno));
-    if (flock(file_, LOCK_EX | LOCK_NB) != 0) {
-      fail(path_, errno == EWOULDBLOCK
-                      ? "another process is writing it: wait for it, or choose another --out"
-                      : std::string("cannot be locked: ") + std::strerror(errno));
+    if (!lock()) {
+      fail(path_, "another process is writing it: wait for it, or choose another --out");
     }
     // Whoever had it before may have finished and removed it in between.
-    struct stat mine {};
-    struct stat there {};
-    if (fstat(file_, &mine) == 0 && stat(path_.c_str(), &there) == 0 && mine.st_ino == there.st_ino)
-      return;
+    if (is_in_place()) return;
     close(std::exchange(file_, -1));
   }
 }
 
-void journal::write(const std::string& bytes) {
-  for (std::size_t done = 0; done < bytes.size();) {
-    const auto n = ::write(file_, bytes.data() + done, bytes.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      fail(path_, std::string("could not be written: ") + std::strerror(errno) +
-                      "; the same command goes on from here");
-    }
-    done += static_cast<std::size_t>(n);
+void journal::write(const std::string& bytes) const {
+  const int why = files::detail::write_all(file_, bytes);
+  if (why != 0) {
+    fail(path_, std::string("could not be written: ") + std::strerror(why) +
+                    "; the same command goes on from here");
   }
 }
 
 void journal::append(const std::string& line) {
-  write(line + "\n");
+  write(journal_line(line, next_++));
 }
 
 std::vector<std::string> journal::records() const {
-  auto lines = complete_lines(read_file(path_, "an unfinished result"));
-  if (!lines.empty()) lines.erase(lines.begin());
-  return lines;
+  auto content = parse(read_file(path_, "an unfinished result", no_limit));
+  if (content.records.size() != next_ || !content.whole) {
+    fail(path_, "does not hold what was written: is another run at work on it? The same command "
+                "goes on from what is whole");
+  }
+  return std::move(content.records);
 }
 
 void journal::remove() {
-  unlink(path_.c_str());
+  if (is_in_place()) unlink(path_.c_str());
 }
 
 }  // namespace tool

@@ -13,7 +13,8 @@
 #include <idiolect/version.hpp>
 
 #include "tool/errors.hpp"
-#include "tool/files.hpp"
+#include "tool/fingerprint.hpp"
+#include "tool/interrupt.hpp"
 #include "tool/options.hpp"
 #include "tool/report.hpp"
 #include "tool/rewrite_command.hpp"
@@ -33,12 +34,13 @@ any_verifier by_reference(V v) {
 /// What a verifying program reads.
 struct json_payload {
   std::string operator()(const source_record& r, std::string_view text) const {
-    nlohmann::ordered_json line = {{"question", r.question},
-                                   {"reference", r.answer},
-                                   {"answer", std::string(text)},
-                                   {"line", r.line}};
-    if (!r.id.empty()) line["id"] = nlohmann::ordered_json::parse(r.id);
-    return dump(line) + "\n";
+    std::string line = dump({{"question", r.question},
+                             {"reference", r.answer},
+                             {"answer", std::string(text)},
+                             {"line", r.line}});
+    if (r.id.empty()) return line + "\n";
+    line.pop_back();
+    return line + ",\"id\":" + r.id + "}\n";
   }
 };
 
@@ -185,7 +187,7 @@ any_verifier verifier_of_answer(const rewrite_command_options& o) {
     words.insert(words.end(), o.verifier_arguments.begin(), o.verifier_arguments.end());
     const std::chrono::milliseconds timeout(static_cast<long>(1000 * o.verifier_timeout));
     return named("--verifier command", [&] {
-      return by_reference(idiolect::command_verifier(std::move(words), json_payload{}, timeout));
+      return by_reference(idiolect::command_verifier(std::move(words), json_payload{}, timeout, is_interrupted));
     });
   }
   require_usage(rest.empty(), "--verifier " + kind + ": expected nothing after the colon");
@@ -221,6 +223,16 @@ any_verifier verifier_of(const rewrite_command_options& o) {
     const auto at = text.rfind(end);
     return at != std::string_view::npos && answer(r, text.substr(at + end.size()));
   };
+}
+
+std::vector<named_file> verifier_files(const rewrite_command_options& o) {
+  constexpr std::string_view kind = "command:";
+  if (!o.verifier || !o.verifier->starts_with(kind)) return {};
+  std::vector<named_file> files;
+  const std::string program = o.verifier->substr(kind.size());
+  files.push_back({"--verifier", idiolect::found_program(program).value_or(program)});
+  for (const std::string& word : o.verifier_arguments) files.push_back({"--verifier-arg", word});
+  return files;
 }
 
 demand demand_of(const rewrite_command_options& o, const source_file& file) {

@@ -4,14 +4,12 @@
 #include "tool/rewrite_records.hpp"
 
 #include <algorithm>
-#include <cstdint>
-#include <cstdio>
-#include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "tool/errors.hpp"
-#include "tool/files.hpp"
+#include "tool/input.hpp"
 #include "tool/json_lines.hpp"
 #include "tool/sequences.hpp"
 #include "tool/text.hpp"
@@ -45,21 +43,15 @@ void check_length(const std::vector<token_id>& prompt, const char* what, index_t
                   std::to_string(context));
 }
 
-/// FNV-1a over bytes that come in blocks.
-struct hashed {
-  std::uint64_t hash = 14695981039346656037u;
-  std::size_t bytes = 0;
-
-  void add(std::string_view block) {
-    for (const char c : block) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-    bytes += block.size();
-  }
-  [[nodiscard]] std::string name() const {
-    char text[64];
-    std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
-    return std::to_string(bytes) + " bytes, " + text;
-  }
-};
+/// Fields that the tool reads or writes itself; all others pass through.
+bool is_known(std::string_view name) {
+  constexpr std::string_view known[] = {
+      "id",        "question", "answer",        "prompt",      "completion", "reference",
+      "how",       "line",     "stop",          "finish",      "rollouts",   "tries",
+      "cll",       "tokens",   "reference_cll", "lambda",      "phi",        "student_from",
+      "log_prob",  "text",     "prompt_tokens", "where",       "teacher_log_prob"};
+  return std::ranges::find(known, name) != std::end(known);
+}
 
 source_record parse(std::string_view line, const std::string& where, const loaded_model& m,
                     const prompting& how) {
@@ -73,8 +65,10 @@ source_record parse(std::string_view line, const std::string& where, const loade
     const std::string end = m.spelled(m.end);
     if (r.answer.ends_with(end)) r.answer.resize(r.answer.size() - end.size());
   }
-  if (const auto id = object.find("id"); id != object.end()) {
-    r.id = id->dump(-1, ' ', false, json::error_handler_t::replace);
+  for (const json_member& m : members_of(line)) {
+    if (m.name == "id") r.id = m.value;
+    if (is_known(m.name)) continue;
+    r.others.append(",").append(m.key).append(":").append(m.value);
   }
 
   const std::string_view answer = r.answer;
@@ -104,39 +98,22 @@ source_record parse(std::string_view line, const std::string& where, const loade
 }  // namespace
 
 source_file read_source(const std::string& path, const loaded_model& m, const prompting& how) {
-  const std::string content = read_file(path, "questions and answers as JSON Lines");
   source_file file;
-  file.fingerprint = fingerprint(content);
-  std::string_view lines = content;
-  if (lines.starts_with("\xEF\xBB\xBF")) lines.remove_prefix(3);  // an editor's mark
-  for_each_line(lines, [&](std::string_view line, std::size_t number) {
-    if (stripped(line).empty()) return;
+  line_source lines(path, "questions and answers as JSON Lines");
+  for (input_line line; lines.next(line);) {
+    const std::string_view text = stripped(line.text);
+    if (text.empty()) continue;
     try {
-      file.records.push_back(parse(line, place(path, number), m, how));
-      file.records.back().line = number;
+      const std::string where = place(path, line.number);
+      line.check_length(where);
+      file.records.push_back(parse(text, where, m, how));
+      file.records.back().line = line.number;
     } catch (const input_error& e) {
       file.bad.emplace_back(e.what());
     }
-  });
-  return file;
-}
-
-std::string fingerprint(const std::string& bytes) {
-  hashed h;
-  h.add(bytes);
-  return h.name();
-}
-
-std::string fingerprint_of_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::vector<char> block(std::size_t{1} << 20);
-  hashed h;
-  while (in) {
-    in.read(block.data(), static_cast<std::streamsize>(block.size()));
-    h.add({block.data(), static_cast<std::size_t>(in.gcount())});
   }
-  if (!in.eof()) fail(path, "cannot be read to its end");
-  return h.name();
+  file.fingerprint = lines.fingerprint().name();
+  return file;
 }
 
 }  // namespace tool

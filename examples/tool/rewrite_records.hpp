@@ -28,7 +28,8 @@ struct source_record {
   std::string question;  ///< without line breaks at its end
   std::string answer;    ///< the reference, without the end token's spelling
   std::size_t line = 0;  ///< of the file
-  std::string id;        ///< its "id" as JSON, if it has one
+  std::string id;        ///< its "id", if it has one, as its bytes stand in the file
+  std::string others;    ///< fields that the tool does not know: ,"name":value for each, likewise
   idiolect::rewrite_prompt prompt;
 };
 
@@ -41,12 +42,5 @@ struct source_file {
 /// Reads a file ("-": standard input). Raises input_error only if it cannot be read at all.
 [[nodiscard]] source_file read_source(const std::string& path, const loaded_model& m,
                                       const prompting& how);
-
-/// A short name for some bytes: their number and a 64-bit FNV-1a hash. Tells changed files apart;
-/// it is no protection against someone who wants to deceive.
-[[nodiscard]] std::string fingerprint(const std::string& bytes);
-
-/// The same of a file, which may be larger than the memory. Raises input_error.
-[[nodiscard]] std::string fingerprint_of_file(const std::string& path);
 
 }  // namespace tool

@@ -52,9 +52,8 @@ std::size_t columns(const std::string& text) {
 }  // namespace
 
 std::string rewritten_line(const idiolect::rewritten<const source_record*>& r, bool trace) {
-  json line = {{"how", name(r.how)}, {"line", r.record->line}};
-  if (!r.record->id.empty()) line["id"] = json::parse(r.record->id);
-  line["question"] = r.record->question;
+  const json front = {{"how", name(r.how)}, {"line", r.record->line}};
+  json line = {{"question", r.record->question}};
   line["answer"] = std::string(idiolect::complete_utf8(r.text));
   line["reference"] = r.record->answer;
   line["stop"] = name(r.stop);
@@ -88,7 +87,13 @@ std::string rewritten_line(const idiolect::rewritten<const source_record*>& r, b
     line["log_prob"] = std::move(student);
     line["phi"] = std::move(phi);
   }
-  return dump(line);
+  // What passes through stays as its bytes are: {front, "id":..., line, others}.
+  std::string text = dump(front);
+  text.back() = ',';
+  if (!r.record->id.empty()) text += "\"id\":" + r.record->id + ",";
+  text += std::string_view(dump(line)).substr(1);
+  text.pop_back();
+  return text + r.record->others + "}";
 }
 
 void rewrite_totals::scores::add(const json& line, const char* name) {

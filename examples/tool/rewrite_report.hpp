@@ -29,6 +29,7 @@ class rewrite_totals {
   void add(const std::string& line, const std::string& where);
 
   [[nodiscard]] index_t records() const { return records_; }
+  [[nodiscard]] index_t accepted() const { return rollout_ + hinted_; }
   [[nodiscard]] nlohmann::ordered_json as_json() const;
   [[nodiscard]] std::string table() const;
 

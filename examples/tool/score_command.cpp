@@ -10,6 +10,7 @@
 
 #include "tool/commands.hpp"
 #include "tool/files.hpp"
+#include "tool/interrupt.hpp"
 #include "tool/options.hpp"
 #include "tool/report.hpp"
 
@@ -145,8 +146,8 @@ void run(score_options o) {
 
   if (token_file.wanted()) token_file.add(token_lines(text, m));
   json_file.add(dump(result, 2) + "\n");
-  token_file.commit();
-  json_file.commit();
+  check_interrupt();
+  files::commit_together(token_file, json_file);
   // A result that goes to standard output has it for itself.
   if (o.json != "-" && o.per_token != "-") std::cout << said;
 }

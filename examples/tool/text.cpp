@@ -17,32 +17,6 @@ std::string print(const char* format, int digits, double x) {
   return {buffer, static_cast<std::size_t>(std::clamp(n, 0, 399))};
 }
 
-/// Length of the UTF-8 character at the front, or 0 if there is none.
-std::size_t character_at_front(std::string_view bytes) {
-  const auto at = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
-  const unsigned char first = at(0);
-  if (first < 0x80) return 1;
-  const std::size_t n = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-  if (first < 0xC2 || first > 0xF4 || bytes.size() < n) return 0;
-  for (std::size_t i = 1; i < n; ++i) {
-    if ((at(i) & 0xC0) != 0x80) return 0;
-  }
-  // Overlong forms, surrogates and what is past U+10FFFF.
-  if (first == 0xE0 && at(1) < 0xA0) return 0;
-  if (first == 0xED && at(1) > 0x9F) return 0;
-  if (first == 0xF0 && at(1) < 0x90) return 0;
-  if (first == 0xF4 && at(1) > 0x8F) return 0;
-  return n;
-}
-
-/// Whether a terminal would act on the character at the front instead of showing it.
-bool is_control(std::string_view bytes) {
-  const auto first = static_cast<unsigned char>(bytes[0]);
-  if (first < 0x20) return first != '\n' && first != '\t' && first != '\r';
-  if (first == 0x7F) return true;
-  return first == 0xC2 && bytes.size() > 1 && static_cast<unsigned char>(bytes[1]) < 0xA0;
-}
-
 /// Columns a cell takes: continuation bytes take none.
 std::size_t width(const std::string& cell) {
   return static_cast<std::size_t>(std::ranges::count_if(
@@ -93,31 +67,6 @@ std::string_view stripped(std::string_view text) {
   const auto first = text.find_first_not_of(space);
   if (first == std::string_view::npos) return {};
   return text.substr(first, text.find_last_not_of(space) - first + 1);
-}
-
-std::string printable(std::string_view bytes) {
-  std::string text;
-  while (!bytes.empty()) {
-    const std::size_t n = character_at_front(bytes);
-    if (n > 0 && !is_control(bytes)) {
-      text += bytes.substr(0, n);
-    } else {
-      char spelled[8];
-      std::snprintf(spelled, sizeof spelled, "<0x%02X>", static_cast<unsigned char>(bytes[0]));
-      text += spelled;
-    }
-    bytes.remove_prefix(n > 0 && !is_control(bytes) ? n : 1);
-  }
-  return text;
-}
-
-bool is_utf8(std::string_view bytes) {
-  while (!bytes.empty()) {
-    const std::size_t n = character_at_front(bytes);
-    if (n == 0) return false;
-    bytes.remove_prefix(n);
-  }
-  return true;
 }
 
 std::string table::str() const {

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "files/shown.hpp"
+
 namespace tool {
 
 /// `x` with so many digits after the point; "-" for NaN, "inf" and "-inf".
@@ -28,11 +30,8 @@ namespace tool {
 /// Without white space (blank, tab, line break) around it.
 [[nodiscard]] std::string_view stripped(std::string_view text);
 
-/// Bytes as valid UTF-8 for a message or JSON: a byte that fits nowhere becomes <0xNN>.
-[[nodiscard]] std::string printable(std::string_view bytes);
-
-/// Whether `bytes` is valid UTF-8.
-[[nodiscard]] bool is_utf8(std::string_view bytes);
+using files::is_utf8;
+using files::printable;
 
 /// A table for the terminal: the first column to the left, the others to the right.
 class table {

@@ -14,6 +14,7 @@
 
 #include "tool/commands.hpp"
 #include "tool/files.hpp"
+#include "tool/interrupt.hpp"
 #include "tool/options.hpp"
 #include "tool/report.hpp"
 #include "tool/tour.hpp"
@@ -180,6 +181,7 @@ void run(tour_options o) {
   }
   result["seconds"] = seconds();
   json_file.add(dump(result, 2) + "\n");
+  check_interrupt();
   json_file.commit();
   if (quiet) return;
   std::cout << "2. The same training on the foreign text with SFT and with IDFT: "

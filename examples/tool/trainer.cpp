@@ -168,6 +168,11 @@ std::vector<step_report> train(tiny_llama::weights<float>& weights,
     steps.push_back({step + 1, std::move(report), norm, optimiser.learning_rate});
     line.advance(1, note);
   }
+  // What the last step made of them no later step has seen.
+  if (!std::ranges::all_of(weights.flat(), [](float x) { return std::isfinite(x); })) {
+    throw input_error("training diverged in its last step, " + std::to_string(how.steps) +
+                      ": the weights are no longer finite; lower --lr");
+  }
   return steps;
 }
 
@@ -183,6 +188,10 @@ text_figures evaluate(const tiny_llama::weights<float>& weights, const loaded_mo
   for (std::size_t i = 0; i < texts.size(); ++i) {
     const sequence& s = texts[i];
     figures.score.merge(idiolect::score_sequence(scores[i].tokens));
+    if (figures.score.non_finite > 0) {
+      throw input_error(label + ": the model gives logits that are not numbers: its weights "
+                                "overflow; if it was trained here, lower --lr");
+    }
     // The end closes a text; a begin token that serves as end may also stand inside.
     if (s.tokens.back() != like.end || scores[i].tokens.empty()) continue;
     ++figures.ends;

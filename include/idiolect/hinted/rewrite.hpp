@@ -21,6 +21,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -176,9 +177,15 @@ class rewriting {
     while (static_cast<index_t>(verdicts_.size()) >= options_.verified_at_once) settle(true);
     verdict& v =
         verdicts_.emplace_back(std::move(result));  // stays where it is until it is settled
-    v.accepted = std::async(std::launch::async, [this, &record, &v] {
+    const auto judge = [this, &record, &v] {
       return static_cast<bool>(verify_(record, v.result.text.bytes));
-    });
+    };
+    try {
+      v.accepted = std::async(std::launch::async, judge);
+    } catch (const std::system_error&) {  // no thread to be had: the model waits
+      v.accepted = std::async(std::launch::deferred, judge);
+      v.accepted.wait();
+    }
   }
 
   [[nodiscard]] rewrite_report& report() { return report_; }
@@ -266,8 +273,13 @@ class rewriting {
                 .rollouts_left = options_.rollouts,
                 .tries_left = options_.tries};
     r.out.prompt = prompts_(std::as_const(r.out.record));
+    const bool startable = !r.out.prompt.student.empty();
+    if (!startable) {  // this record's affair, and no other's
+      r.rollouts_left = r.tries_left = 0;
+      r.out.stop = stop_reason::no_prompt;
+    }
     if (r.out.prompt.teacher.empty()) r.tries_left = 0;
-    if (options_.reference_score && !r.out.prompt.reference.empty()) {
+    if (startable && options_.reference_score && !r.out.prompt.reference.empty()) {
       const auto scores =
           options_.reference_score(r.out.prompt.before_reference(), r.out.prompt.reference);
       if (!scores.empty()) r.out.reference_cll = score_sequence(scores);
@@ -342,7 +354,8 @@ class rewriting {
 /// Rewrites what `source`, a callable () -> std::optional<Record>, gives, until it gives nothing.
 /// `sink` takes a rewritten<Record>&& for each record, in the order of the source, as soon as it
 /// and all before it are finished. Memory is that of the window. An exception from a callable ends
-/// the rewrite and reaches the caller.
+/// the rewrite and reaches the caller. A record whose prompt is empty is rejected without a try:
+/// nothing could come after it (stop_reason::no_prompt).
 ///
 /// When cancelled, or when the model fails for good, the records that are finished but wait for an
 /// earlier one are not handed over: the sink has seen the first `report.records` of the source.

@@ -31,7 +31,8 @@ enum class stop_reason : std::uint8_t {
   marker_missing,   ///< the analysis did not reach its marker within the budget
   model_failed,     ///< forward reported a fatal error
   stop_string,      ///< one of the strings that end a text, or the answer's line, is complete
-  stopped           ///< decoder_options::on_token said so, of this text
+  stopped,          ///< decoder_options::on_token said so, of this text
+  no_prompt         ///< there was nothing that a text could come after
 };
 
 [[nodiscard]] constexpr std::string_view name(stop_reason r) {
@@ -60,6 +61,8 @@ enum class stop_reason : std::uint8_t {
       return "stop_string";
     case stop_reason::stopped:
       return "stopped";
+    case stop_reason::no_prompt:
+      return "no_prompt";
   }
   return "unknown";
 }

@@ -27,6 +27,8 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -38,6 +40,67 @@
 extern "C" char** environ;
 
 namespace idiolect {
+
+/// The file that a name without a slash means in PATH, as posix_spawnp will look it up; the name
+/// itself if it has a slash. Nothing if no executable file is there.
+[[nodiscard]] inline std::optional<std::string> found_program(const std::string& program) {
+  const auto executable = [](const std::string& path) {
+    struct stat file {};
+    return stat(path.c_str(), &file) == 0 && S_ISREG(file.st_mode) &&
+           access(path.c_str(), X_OK) == 0;
+  };
+  if (program.find('/') != std::string::npos) {
+    return executable(program) ? std::optional(program) : std::nullopt;
+  }
+  const char* const variable = std::getenv("PATH");
+  std::string_view folders = variable != nullptr ? variable : "/bin:/usr/bin";
+  for (;;) {
+    const auto end = folders.find(':');
+    const std::string folder(folders.substr(0, end));  // an empty one is the current folder
+    const std::string path = (folder.empty() ? "." : folder) + "/" + program;
+    if (executable(path)) return path;
+    if (end == std::string_view::npos) return std::nullopt;
+    folders.remove_prefix(end + 1);
+  }
+}
+
+namespace detail {
+
+/// While one exists, the system keeps how children end. A process that ignores SIGCHLD, which it
+/// may have inherited, would find nothing to wait for; its setting comes back with the last one.
+class kept_exit_codes {
+ public:
+  kept_exit_codes() {
+    const std::scoped_lock lock(all().mutex);
+    if (all().users++ > 0) return;
+    struct sigaction keeping {};
+    keeping.sa_handler = SIG_DFL;
+    sigaction(SIGCHLD, nullptr, &all().before);
+    all().changed =
+        all().before.sa_handler == SIG_IGN || (all().before.sa_flags & SA_NOCLDWAIT) != 0;
+    if (all().changed) sigaction(SIGCHLD, &keeping, nullptr);
+  }
+  kept_exit_codes(const kept_exit_codes&) = delete;
+  kept_exit_codes& operator=(const kept_exit_codes&) = delete;
+  ~kept_exit_codes() {
+    const std::scoped_lock lock(all().mutex);
+    if (--all().users == 0 && all().changed) sigaction(SIGCHLD, &all().before, nullptr);
+  }
+
+ private:
+  struct shared {
+    std::mutex mutex;
+    int users = 0;
+    bool changed = false;
+    struct sigaction before {};
+  };
+  static shared& all() {
+    static shared& s = *new shared;
+    return s;
+  }
+};
+
+}  // namespace detail
 
 /// Writes the text, and nothing of the record, to the program's standard input.
 struct text_alone {
@@ -51,31 +114,43 @@ struct text_alone {
 /// program reads on its standard input; its standard output is discarded. Costs a process a call,
 /// for which the model waits unless rewrite_options::verified_at_once is above 0. Several threads
 /// may call it at once if they may call the payload.
+///
+/// The program starts with no signal blocked, in a process group of its own, and when it has ended
+/// so has every process of that group: nothing that it started stays behind, unless that left the
+/// group. What cannot be waited for where SIGCHLD is ignored is: see detail::kept_exit_codes.
 template <class Payload = text_alone>
 class command_verifier {
  public:
   /// `command`: the program (looked up in PATH) and its arguments. A program that runs for longer
   /// than `timeout` is killed, with the processes it started, and the text is not accepted: a text
   /// can be the reason why its checker does not end. Raises backend_error if there is no such
-  /// program: better now than after hours of decoding.
+  /// program: better now than after hours of decoding. `cancelled` is asked all the time while a
+  /// program runs, from the thread that waits for it; once it says so, the program is killed in the
+  /// same way and backend_error is raised.
   explicit command_verifier(std::vector<std::string> command, Payload payload = {},
-                            std::chrono::milliseconds timeout = std::chrono::seconds(10))
-      : command_(std::move(command)), payload_(std::move(payload)), timeout_(timeout) {
+                            std::chrono::milliseconds timeout = std::chrono::seconds(10),
+                            std::function<bool()> cancelled = {})
+      : command_(std::move(command)),
+        payload_(std::move(payload)),
+        timeout_(timeout),
+        cancelled_(std::move(cancelled)) {
     require(!command_.empty() && !command_.front().empty(), "command", "names no program");
     for (const auto& word : command_) {
       require(word.find('\0') == std::string::npos, "command", "has a zero byte in a word");
     }
     require(timeout_.count() > 0, "timeout", "must be > 0");
-    require<backend_error>(can_be_run(command_.front()), "command", [&] {
+    require<backend_error>(found_program(command_.front()).has_value(), "command", [&] {
       return command_.front() + " cannot be started: no executable file of that name" +
              (command_.front().find('/') == std::string::npos ? " in PATH" : "");
     });
   }
 
-  /// Raises backend_error if the program cannot be started, is ended by a signal or exits with
-  /// something else than 0 or 1.
+  /// Raises backend_error if the program cannot be started, is ended by a signal, exits with
+  /// something else than 0 or 1, or is cancelled.
   template <class R>
   [[nodiscard]] bool operator()(const R& record, std::string_view text) const {
+    check_cancelled();
+    const detail::kept_exit_codes keep;
     const file input = input_file(payload_(record, text));
     const pid_t child = start(fileno(input.get()));
     int status = 0;
@@ -97,23 +172,9 @@ class command_verifier {
   };
   using file = std::unique_ptr<std::FILE, close_file>;
 
-  // As posix_spawnp will look it up.
-  static bool can_be_run(const std::string& program) {
-    const auto executable = [](const std::string& path) {
-      struct stat file {};
-      return stat(path.c_str(), &file) == 0 && S_ISREG(file.st_mode) &&
-             access(path.c_str(), X_OK) == 0;
-    };
-    if (program.find('/') != std::string::npos) return executable(program);
-    const char* const variable = std::getenv("PATH");
-    std::string_view folders = variable != nullptr ? variable : "/bin:/usr/bin";
-    for (;;) {
-      const auto end = folders.find(':');
-      const std::string folder(folders.substr(0, end));  // an empty one is the current folder
-      if (executable((folder.empty() ? "." : folder) + "/" + program)) return true;
-      if (end == std::string_view::npos) return false;
-      folders.remove_prefix(end + 1);
-    }
+  void check_cancelled() const {
+    require<backend_error>(!cancelled_ || !cancelled_(), "command",
+                           [&] { return command_.front() + " is not waited for: cancelled"; });
   }
 
   // A file without a name, not a pipe: the program need not read it, and no write can block.
@@ -139,8 +200,15 @@ class command_verifier {
     posix_spawnattr_init(&attributes);
     posix_spawn_file_actions_adddup2(&files, input, STDIN_FILENO);
     posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);  // so that all can be killed
+    // A group, so that all can be killed; and signals as a program expects them.
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
+                                              POSIX_SPAWN_SETSIGDEF);
     posix_spawnattr_setpgroup(&attributes, 0);
+    sigset_t signals;
+    sigemptyset(&signals);
+    posix_spawnattr_setsigmask(&attributes, &signals);
+    for (const int s : {SIGINT, SIGQUIT, SIGTERM, SIGPIPE, SIGCHLD, SIGXFSZ}) sigaddset(&signals, s);
+    posix_spawnattr_setsigdefault(&attributes, &signals);
     pid_t child = 0;
     const int failure =
         posix_spawnp(&child, words.front(), &files, &attributes, words.data(), environ);
@@ -152,30 +220,44 @@ class command_verifier {
     return child;
   }
 
-  // False: it took too long, and is gone.
+  // False: it took too long. On every way out it is gone, with its group.
   [[nodiscard]] bool wait_for(pid_t child, int& status) const {
     using clock = std::chrono::steady_clock;
     const auto deadline = clock::now() + timeout_;
     auto pause = std::chrono::microseconds(200);
+    const auto end_group = [&] {
+      // Before it is reaped: until then its number is no other's.
+      kill(-child, SIGKILL);
+      while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+      }
+      return true;
+    };
     for (;;) {
-      const pid_t ended = waitpid(child, &status, WNOHANG);
-      if (ended == child) return true;
-      require<backend_error>(ended == 0 || errno == EINTR, "command", [&] {
+      siginfo_t info{};
+      const int asked = waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG | WNOWAIT);
+      // Another thread of the host that waits for any child takes ours too.
+      require<backend_error>(asked == 0 || errno == EINTR, "command", [&] {
         return command_.front() + " cannot be waited for: " + std::strerror(errno);
       });
-      if (clock::now() >= deadline) break;
+      if (asked == 0 && info.si_pid == child) return end_group();
+      if (clock::now() >= deadline) {
+        end_group();
+        return false;
+      }
+      if (cancelled_ && cancelled_()) {
+        end_group();
+        check_cancelled();
+        return false;
+      }
       std::this_thread::sleep_for(pause);
       pause = (std::min)(2 * pause, std::chrono::microseconds(10'000));
     }
-    kill(-child, SIGKILL);
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-    }
-    return false;
   }
 
   std::vector<std::string> command_;
   Payload payload_;
   std::chrono::milliseconds timeout_;
+  std::function<bool()> cancelled_;
 };
 
 }  // namespace idiolect
