@@ -19,6 +19,8 @@
 #include <idiolect/idiolect.hpp>
 #include <nlohmann/json.hpp>
 
+#include "files/process.hpp"
+#include "files/shown.hpp"
 #include "pretrain/evaluate.hpp"
 #include "pretrain/recipe.hpp"
 #include "pretrain/texts.hpp"
@@ -160,10 +162,11 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  files::settle_process();
   try {
     return run(argc, argv);
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "idiolect_pretrain: %s\n", e.what());
+    std::fprintf(stderr, "idiolect_pretrain: %s\n", files::printable(e.what()).c_str());
     return 1;
   }
 }

@@ -20,6 +20,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "files/process.hpp"
+#include "files/shown.hpp"
 #include "study/datasets.hpp"
 #include "study/detection.hpp"
 #include "study/evaluation.hpp"
@@ -178,10 +180,11 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  files::settle_process();
   try {
     return run(argc, argv);
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "idiolect_study: %s\n", e.what());
+    std::fprintf(stderr, "idiolect_study: %s\n", files::printable(e.what()).c_str());
     return 1;
   }
 }

@@ -5,6 +5,7 @@
 // The shape of a Llama-2 model: everything that a checkpoint's header says. The constants that the
 // format leaves out (RMSNorm's epsilon, RoPE's base) are those of llama2.c.
 
+#include <cmath>
 #include <string>
 
 #include <idiolect/core/error.hpp>
@@ -17,8 +18,8 @@ using idiolect::token_id;
 
 /// RMSNorm divides by sqrt(mean(x^2) + norm_epsilon).
 inline constexpr double norm_epsilon = 1e-5;
-/// Pair i of a head of size n turns by position * rope_base^(-2 i / n).
-inline constexpr double rope_base = 10000.0;
+/// The base of RoPE in llama2.c, whose files carry it as tables or not at all.
+inline constexpr double usual_rope_base = 10000.0;
 
 struct config {
   index_t dim = 96;          ///< width of the residual stream
@@ -29,6 +30,7 @@ struct config {
   index_t vocab_size = 40;     ///< columns of logits
   index_t context_size = 256;  ///< tokens a sequence can hold
   bool tied = true;          ///< the output head is the token embedding
+  double rope_base = usual_rope_base;  ///< pair i of a head of size n turns by pos * base^(-2 i / n)
 
   [[nodiscard]] constexpr index_t head_size() const { return dim / heads; }
   [[nodiscard]] constexpr index_t kv_dim() const { return head_size() * kv_heads; }
@@ -50,6 +52,8 @@ inline void validate(const config& c) {
   positive(c.kv_heads, "kv_heads");
   positive(c.vocab_size, "vocab_size");
   positive(c.context_size, "context_size");
+  idiolect::require(c.rope_base > 0 && std::isfinite(c.rope_base), "config",
+                    [] { return std::string("rope_base must be a finite number above 0"); });
   const auto divides = [](index_t divisor, index_t value, const char* what) {
     idiolect::require(value % divisor == 0, "config", [&] {
       return std::string(what) + ": " + std::to_string(value) + " is not a multiple of " +

@@ -26,7 +26,7 @@ class rope_table {
     for (index_t position = 0; position < c.context_size; ++position) {
       for (index_t i = 0; i < pairs; ++i) {
         const double exponent = static_cast<double>(2 * i) / static_cast<double>(head_size_);
-        const double angle = static_cast<double>(position) * std::pow(rope_base, -exponent);
+        const double angle = static_cast<double>(position) * std::pow(c.rope_base, -exponent);
         cosines_.push_back(static_cast<Real>(std::cos(angle)));
         sines_.push_back(static_cast<Real>(std::sin(angle)));
       }

@@ -3,16 +3,18 @@
 #pragma once
 
 // Ctrl-C and `kill` end a program as an error would: through the destructors that clean up. The
-// long loops ask between two pieces of work. Whatever the program is doing, it has ended within a
-// second: a thread of its own waits for the signals, so that no call can keep them waiting.
+// long loops ask between two pieces of work. A thread of its own waits for the signals, and ends the
+// process where that takes too long: no call can keep them waiting.
 
 #include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <ctime>
 #include <mutex>
 #include <string>
 #include <system_error>
@@ -35,9 +37,6 @@ namespace detail {
 
 /// The signal that has come, or 0.
 inline std::atomic<int> caught_signal = 0;
-
-/// How long the loops and destructors have.
-inline constexpr auto patience = std::chrono::milliseconds(600);
 
 /// What a process that has to be ended leaves behind.
 struct remainder {
@@ -67,12 +66,17 @@ struct remainder {
   std::abort();  // not reached
 }
 
-inline void wait_for_signals(const sigset_t& watched) {
+inline void wait_for_signals(const sigset_t& watched, std::chrono::milliseconds patience) {
   int signal = 0;
   while (sigwait(&watched, &signal) != 0) {
   }
   caught_signal = signal;
-  std::this_thread::sleep_for(patience);
+  // A second one means at once; programs that were started are gone even then.
+  const auto least = std::min(patience, std::chrono::milliseconds(200));
+  std::this_thread::sleep_for(least);
+  const timespec rest{.tv_sec = static_cast<time_t>((patience - least).count() / 1000),
+                      .tv_nsec = static_cast<long>((patience - least).count() % 1000 * 1'000'000)};
+  sigtimedwait(&watched, nullptr, &rest);
   end_at_once(signal);
 }
 
@@ -82,7 +86,11 @@ inline void wait_for_signals(const sigset_t& watched) {
 /// threads that are started later leave them to it. To be called before there are others. A SIGHUP
 /// that the parent ignores (nohup) stays ignored. (A write to a reader that went away is an error
 /// of that write.)
-inline void watch_for_interrupts() {
+///
+/// `patience` is how long the loops and destructors have before the process is ended in the middle
+/// of what it does, with its temporary files removed; a second signal ends it at once.
+inline void watch_for_interrupts(
+    std::chrono::milliseconds patience = std::chrono::milliseconds(600)) {
   sigset_t watched;
   sigemptyset(&watched);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXCPU}) {
@@ -95,7 +103,7 @@ inline void watch_for_interrupts() {
   }
   pthread_sigmask(SIG_BLOCK, &watched, nullptr);
   try {
-    std::thread([watched] { detail::wait_for_signals(watched); }).detach();
+    std::thread([=] { detail::wait_for_signals(watched, patience); }).detach();
   } catch (const std::system_error&) {
     // No thread to be had: the loops see a flag, and a second signal ends the process.
     pthread_sigmask(SIG_UNBLOCK, &watched, nullptr);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <utility>
@@ -62,6 +63,17 @@ std::pair<std::string, std::string> llama2c_files(const model_choice& choice) {
   return {folder + "/model.bin", folder + "/tokenizer.bin"};
 }
 
+/// Said with the model: a wrong base is wrong numbers, and no error.
+std::string shown_rope(double base, tiny_llama::rope_origin origin) {
+  char digits[32];
+  std::snprintf(digits, sizeof digits, "%.10g", base);
+  const char* const from =
+      origin == tiny_llama::rope_origin::tables       ? "the file's tables"
+      : origin == tiny_llama::rope_origin::convention ? "llama2.c's, the file does not say"
+                                                      : "--rope-base";
+  return std::string("RoPE base ") + digits + " (" + from + ")";
+}
+
 loaded_model load_llama2c(const model_choice& choice) {
   const auto [path, vocabulary] = llama2c_files(choice);
   check_file(path, "a model (a llama2.c checkpoint or a GGUF)");
@@ -72,7 +84,10 @@ loaded_model load_llama2c(const model_choice& choice) {
   gguf_only("--context", choice.context.has_value());
   gguf_only("--batch", choice.batch.has_value());
   gguf_only("--gpu-layers", choice.gpu_layers.has_value());
-  auto weights = tiny_llama::read_checkpoint<float>(path);
+  require_usage(
+      !choice.rope_base || (*choice.rope_base > 1 && *choice.rope_base <= 1e12),
+      "--rope-base: expected a number above 1, at most 1e12, such as 10000 or 500000");
+  auto [weights, rope] = tiny_llama::open_checkpoint<float>(path, choice.rope_base);
   if (!std::ranges::all_of(weights.flat(), [](float x) { return std::isfinite(x); })) {
     fail(path,
          "has weights that are not finite numbers: the file is damaged, or the model "
@@ -108,6 +123,7 @@ loaded_model load_llama2c(const model_choice& choice) {
           .chat = false,
           .system = {},
           .llama2c = whole,
+          .rope = shown_rope(shape.rope_base, rope),
           .open = [whole](const executor& workers,
                           const demand&) { return whole->open(whole->weights, workers); },
           .spelled =
@@ -169,7 +185,23 @@ bool is_gguf(const model_choice& choice) {
 }
 
 std::vector<named_file> files_of(const model_choice& choice) {
-  if (is_gguf(choice)) return {{"--model", choice.model}};
+  if (is_gguf(choice)) {
+    std::vector<named_file> all = {{"--model", choice.model}};
+    // One that is split (NAME-00001-of-00003.gguf) is read with its other parts.
+    const std::string& name = choice.model;
+    int part = 0;
+    int parts = 0;
+    constexpr std::size_t tail = 20;  // -00001-of-00003.gguf
+    if (name.size() > tail && std::sscanf(name.c_str() + name.size() - tail,
+                                          "-%5d-of-%5d.gguf", &part, &parts) == 2) {
+      for (int i = 1; i <= std::min(parts, 99999); ++i) {
+        char ending[32];
+        std::snprintf(ending, sizeof ending, "-%05d-of-%05d.gguf", i, parts);
+        all.push_back({"--model", name.substr(0, name.size() - tail) + ending});
+      }
+    }
+    return all;
+  }
   const auto [path, vocabulary] = llama2c_files(choice);
   const bool standard = choice.model.empty();
   return {{standard ? "the default model" : "--model", path},

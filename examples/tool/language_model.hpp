@@ -35,6 +35,8 @@ struct model_choice {
   bool keep_unknown = false;  ///< characters outside the vocabulary become <unk>
   index_t threads = 0;        ///< 0: one a processor
 
+  std::optional<double> rope_base;  ///< of a checkpoint, above what the file says
+
   bool chat = false;                  ///< prompts are turns in the model's own template
   std::optional<std::string> system;  ///< the system's turn
 
@@ -78,6 +80,7 @@ struct loaded_model {
   std::string system;  ///< of a chat; empty: no such turn
   /// Null for a GGUF.
   std::shared_ptr<const llama2c_model> llama2c;
+  std::string rope;  ///< the base of RoPE and where it is from; empty for a GGUF, which carries its
 
   /// Ready for inference.
   std::function<language_model(const executor&, const demand&)> open;

@@ -94,6 +94,11 @@ inline void add_model_options(CLI::App& app, model_choice& choice) {
       ->check(CLI::IsMember({"error", "keep"}))
       ->type_name("")
       ->group(group);
+  add_optional(app, "--rope-base", choice.rope_base,
+               "base of RoPE of a llama2.c checkpoint (default: that of the file's tables; where "
+               "it has none, llama2.c's 10000)")
+      ->type_name("X")
+      ->group(group);
   app.add_option("--threads", choice.threads,
                  "threads (default: one a processor); no result depends on it")
       ->type_name("N")

@@ -107,6 +107,7 @@ json heading(const std::string& command, const loaded_model& m) {
   model["parameters"] = m.parameters;
   model["vocab_size"] = m.vocab_size;
   model["context_size"] = m.context_size;
+  if (m.llama2c != nullptr) model["rope_base"] = m.llama2c->weights.shape().rope_base;
   if (m.chat) model["chat"] = {{"system", m.system}};
   return {{"tool", "idiolect"},
           {"version", std::to_string(IDIOLECT_VERSION_MAJOR) + "." +
@@ -159,7 +160,8 @@ std::string dump(const json& j, int indent) {
 std::string describe(const loaded_model& m) {
   return printable(std::filesystem::path(m.path).filename().string()) + ", " +
          counted(m.parameters, "parameter") + ", " + counted(m.vocab_size, "piece") + ", context " +
-         std::to_string(m.context_size) + (m.chat ? ", as a chat" : "");
+         std::to_string(m.context_size) + (m.rope.empty() ? "" : ", " + m.rope) +
+         (m.chat ? ", as a chat" : "");
 }
 
 std::string totals_table(std::span<const scored_text* const> texts) {

@@ -121,9 +121,6 @@ void run(rewrite_command_options o) {
   require_range("--parallel", static_cast<double>(o.parallel.value_or(1)), 1, 512);
   require_range("--show", static_cast<double>(o.show), 0, 1e9);
   require_usage(o.check || !o.out.empty(), "--out is required: where shall the result go?");
-  require_usage(
-      o.out != "-" && o.rejected != "-",
-      "--out and --rejected: expected files; a run that is interrupted goes on from them");
   auto files = files_of(o.model);
   files.push_back({"--in", o.in});
   const auto judges = verifier_files(o);
@@ -132,6 +129,9 @@ void run(rewrite_command_options o) {
   output_file out = plan.output("--out", o.out);
   output_file rejected = plan.output("--rejected", o.rejected);
   output_file json_file = plan.output("--json", o.json);
+  require_usage(
+      out.path() != "-" && rejected.path() != "-",
+      "--out and --rejected: expected files; a run that is interrupted goes on from them");
   const std::string unfinished = out.path() + ".unfinished";
   if (out.wanted()) plan.check("what is unfinished of --out", unfinished);
   const loaded_model m = load(o.model);
@@ -197,11 +197,11 @@ void run(rewrite_command_options o) {
   files::commit_together(rejected, json_file, out);
   lines.remove();
   const auto check_yield = [&] {
-    if (totals.accepted() > 0) return;
+    if (totals.accepted() > 0 || rejected.wanted()) return;  // there is something to look at
     std::cout.flush();
     fail(o.out, "is empty: none of " +
                     counted(static_cast<long long>(totals.records()), "record") +
-                    " has an answer that was accepted");
+                    " has an answer that was accepted; --rejected FILE shows their last tries");
   };
   if (o.json == "-") return check_yield();
   std::cout << "model: " << describe(m) << "\n\n" << totals.table() << "\n";

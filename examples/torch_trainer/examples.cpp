@@ -13,6 +13,7 @@
 
 #include "tool/errors.hpp"
 #include "tool/files.hpp"
+#include "tool/input.hpp"
 #include "tool/json_lines.hpp"
 #include "tool/text.hpp"
 
@@ -169,11 +170,13 @@ index_t example_set::trained() const {
 example_set read_examples(const std::string& path, const text_encoder* encoder,
                           const reading& how) {
   example_set all;
-  const std::string content = tool::read_file(path, "JSON Lines");
-  tool::for_each_line(content, [&](std::string_view line, std::size_t number) {
-    if (tool::stripped(line).empty()) return;
-    const std::string where = tool::place(path, number);
-    const json object = tool::parse_object(line, where, R"({"question": "...", "answer": "..."})");
+  tool::line_source lines(path, "JSON Lines");
+  for (tool::input_line line; lines.next(line);) {
+    const std::string_view stripped = tool::stripped(line.text);
+    if (stripped.empty()) continue;
+    const std::string where = tool::place(path, line.number);
+    line.check_length(where);
+    const json object = tool::parse_object(stripped, where, R"({"question": "...", "answer": "..."})");
     marked_text text = encode_record(object, encoder, how, where);
     const auto most = static_cast<std::size_t>(how.max_tokens) + 1;  // the last is only a target
     if (text.tokens.size() > most) {
@@ -192,7 +195,7 @@ example_set read_examples(const std::string& path, const text_encoder* encoder,
     } else {
       all.examples.push_back(std::move(e));
     }
-  });
+  }
   if (all.examples.empty()) tool::fail(path, "there is no token to train on or to score");
   return all;
 }

@@ -7,9 +7,8 @@
 #include <gguf.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <set>
 #include <vector>
@@ -76,12 +75,11 @@ class key_reader {
 
 /// A float of the file as the shortest decimal that is the same float: 1e-05, not 9.9999997e-06.
 double shortest(double x) {
-  char digits[32];
-  for (int n = 1; n <= 9; ++n) {
-    std::snprintf(digits, sizeof digits, "%.*g", n, x);
-    if (std::strtof(digits, nullptr) == static_cast<float>(x)) return std::strtod(digits, nullptr);
-  }
-  return x;
+  char digits[32];  // not by printf and strtod, which write as the host's country does
+  const auto end = std::to_chars(digits, digits + sizeof digits, static_cast<float>(x)).ptr;
+  double same = x;
+  std::from_chars(digits, end, same);
+  return same;
 }
 
 llama_config read_config(const gguf_context* header, const std::string& path) {
@@ -107,6 +105,7 @@ llama_config read_config(const gguf_context* header, const std::string& path) {
                               : c.num_attention_heads;
   c.max_position_embeddings = keys.count("llama.context_length");
   c.rms_norm_eps = shortest(keys.number("llama.attention.layer_norm_rms_epsilon"));
+  // Without the key llama.cpp takes 10000, too.
   c.rope_theta =
       keys.has("llama.rope.freq_base") ? shortest(keys.number("llama.rope.freq_base")) : 10000;
   c.tie_word_embeddings = gguf_find_tensor(header, "output.weight") < 0;

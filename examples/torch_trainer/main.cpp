@@ -6,11 +6,14 @@
 
 #include <c10/util/Exception.h>
 
+#include <chrono>
 #include <cstdio>
 #include <string>
 
 #include <idiolect/core/error.hpp>
 
+#include "files/process.hpp"
+#include "files/shown.hpp"
 #include "tool/errors.hpp"
 #include "tool/interrupt.hpp"
 #include "torch_trainer/run.hpp"
@@ -18,20 +21,22 @@
 namespace {
 
 int failed(const std::string& message, int code) {
-  std::fprintf(stderr, "torch_trainer: %s\n", message.c_str());
+  std::fprintf(stderr, "torch_trainer: %s\n", files::printable(message).c_str());
   return code;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  files::settle_process();
+  // A step, and the state that is saved after it, may take a while.
+  tool::watch_for_interrupts(std::chrono::minutes(1));
   CLI::App app("Fine-tunes a Llama with SFT, IDFT or another loss; says what it learned",
                "torch_trainer");
   torch_trainer::options options;
   torch_trainer::add_options(app, options);
   try {
     app.parse(argc, argv);
-    tool::watch_for_interrupts();
     torch_trainer::run(options);
     return tool::exit_ok;
   } catch (const CLI::ParseError& e) {

@@ -186,7 +186,7 @@ void run(options o) {
   if (!s.o.eval.empty()) std::cerr << s.score_held_out(t.steps_done()) << "\n";
   if (!finished) {
     std::cerr << "stopped after " << tool::counted(t.steps_done(), "step")
-              << "; go on with --resume " << state_file(s.o.out).string() << "\n";
+              << "; go on with --resume " << tool::printable(state_file(s.o.out).string()) << "\n";
     return;
   }
   ordered_json report = {
@@ -205,9 +205,8 @@ void run(options o) {
       {"steps", s.steps}};
   tool::check_interrupt();
   save_model(s.model, s.o.out, s.o.stored);
-  atomic_file file(report_file(s.o.out));
-  file.write(report.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n");
-  file.commit();
+  files::write_file(report_file(s.o.out),
+                    report.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n");
   std::cout << "trained " << tool::counted(t.steps_done(), "step") << " with " << s.o.how.loss.loss
             << ", " << tool::fixed(tokens_per_second, 0) << " tokens/s, peak "
             << tool::fixed(peak_mebibytes(), 0) << " MiB\nwritten: " << tool::printable(s.o.out)

@@ -206,7 +206,7 @@ safetensors_writer::safetensors_writer(const std::filesystem::path& path,
   text.resize((text.size() + 7) / 8 * 8,
               ' ');  // the arrays are aligned, as by the format's authors
   const std::uint64_t length = text.size();
-  file_.write(std::as_bytes(std::span(&length, 1)));
+  file_.write({reinterpret_cast<const char*>(&length), sizeof length});
   file_.write(text);
 }
 
@@ -214,13 +214,13 @@ void safetensors_writer::append(std::span<const std::byte> bytes) {
   idiolect::require(
       next_ < arrays_.size() && bytes.size() == arrays_[next_].end - arrays_[next_].begin, "bytes",
       "is not the next array's size");
-  file_.write(bytes);
+  file_.write({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   ++next_;
 }
 
-void safetensors_writer::commit() {
+void safetensors_writer::prepare() {
   idiolect::require(next_ == arrays_.size(), "arrays", "some have not been written");
-  file_.commit();
+  file_.prepare();
 }
 
 }  // namespace torch_trainer

@@ -23,7 +23,7 @@
 
 #include <idiolect/core/types.hpp>
 
-#include "torch_trainer/atomic_file.hpp"
+#include "files/replacement.hpp"
 
 namespace torch_trainer {
 
@@ -76,11 +76,15 @@ class safetensors_writer {
 
   /// The next array's bytes, all of them.
   void append(std::span<const std::byte> bytes);
-  /// Raises input_error if an array is missing or the disk is full.
-  void commit();
+  /// Raises shape_error if an array is missing, files::file_error if the disk is full.
+  void commit() { files::commit_together(*this); }
+
+  // The two halves of `commit`: see files::commit_together.
+  void prepare();
+  void publish() { file_.publish(); }
 
  private:
-  atomic_file file_;
+  files::replacement file_;
   std::vector<array_info> arrays_;
   std::size_t next_ = 0;
 };

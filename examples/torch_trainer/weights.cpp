@@ -107,14 +107,18 @@ void save_model(const llama& model, const fs::path& folder, dtype type) {
   for (const auto& p : model.infos()) {
     arrays.push_back({.name = p.name, .type = type, .shape = p.shape, .begin = 0, .end = 0});
   }
+  for (const at::Tensor& p : model.parameters()) {
+    if (p.isfinite().all().item<bool>()) continue;
+    tool::fail(folder.string(),
+               "nothing is written: the weights are no longer finite, training diverged");
+  }
   safetensors_writer file(weights_file(folder), std::move(arrays), {{"format", "pt"}});
   for (const at::Tensor& p : model.parameters()) append_array(file, p, type);
-  atomic_file config(config_file(folder));
+  files::replacement config(config_file(folder));
   config.write(to_json(model.config(), type == dtype::f32   ? "float32"
                                        : type == dtype::f16 ? "float16"
                                                             : "bfloat16"));
-  file.commit();
-  config.commit();
+  files::commit_together(file, config);
 }
 
 }  // namespace torch_trainer

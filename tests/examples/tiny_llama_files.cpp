@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -182,6 +184,122 @@ TEST_CASE("tiny llama: a damaged checkpoint is an error that names the file", "[
   fs::remove(path);
   CHECK_THROWS_WITH(tl::read_checkpoint<float>(path), ContainsSubstring("cannot be read"));
   CHECK_THROWS_AS(tl::read_checkpoint<float>(folder / ""), tl::file_error);  // a folder
+}
+
+/// As llama2.c's export.py writes version 1, or 2 with groups of `group` numbers.
+std::vector<char> exported(const tl::weights<float>& w, std::int32_t version, int group) {
+  std::vector<char> bytes;
+  const auto put = [&](auto value) {
+    const auto* const raw = reinterpret_cast<const char*>(&value);
+    bytes.insert(bytes.end(), raw, raw + sizeof value);
+  };
+  const auto& c = w.shape();
+  put(std::uint32_t{0x616b3432});
+  put(version);
+  for (const auto size :
+       {c.dim, c.hidden_dim, c.layers, c.heads, c.kv_heads, c.vocab_size, c.context_size}) {
+    put(static_cast<std::int32_t>(size));
+  }
+  put(static_cast<std::uint8_t>(c.tied));
+  if (version == 2) put(static_cast<std::int32_t>(group));
+  bytes.resize(256);
+  using enum tl::tensor;
+  const auto each = [&](tl::tensor kind, auto&& f) {
+    for (tl::index_t layer = 0; layer < tl::shape_of(c, kind).copies; ++layer) {
+      const auto m = w.at(kind, layer);
+      std::vector<float> values;
+      for (tl::index_t r = 0; r < m.rows(); ++r) {
+        values.insert(values.end(), m.row(r), m.row(r) + m.cols());
+      }
+      f(values);
+    }
+  };
+  const auto plain = [&](const std::vector<float>& values) {
+    for (const float x : values) put(x);
+  };
+  const auto quantised = [&](const std::vector<float>& values) {
+    std::vector<float> scales;
+    for (std::size_t i = 0; i < values.size(); i += static_cast<std::size_t>(group)) {
+      float most = 0;
+      for (std::size_t k = i; k < i + static_cast<std::size_t>(group); ++k) {
+        most = std::max(most, std::fabs(values[k]));
+      }
+      scales.push_back(most / 127);
+      for (std::size_t k = i; k < i + static_cast<std::size_t>(group); ++k) {
+        put(static_cast<std::int8_t>(std::lround(values[k] / scales.back())));
+      }
+    }
+    plain(scales);
+  };
+  for (const auto kind : {attention_norm, ffn_norm, final_norm}) each(kind, plain);
+  for (const auto kind : {token_embedding, query, key, value, attention_output, ffn_gate, ffn_down,
+                          ffn_up, head}) {
+    version == 2 ? each(kind, quantised) : each(kind, plain);
+  }
+  return bytes;
+}
+
+TEST_CASE("tiny llama: the newer exports of llama2.c", "[tiny_llama]") {
+  const scratch_folder folder;
+  const fs::path path = folder / "export.bin";
+  for (const bool tied : {true, false}) {
+    const auto w = tl::random_weights<float>(small_shape(tied), 4);
+    write_bytes(path, exported(w, 1, 0));
+    const auto one = tl::open_checkpoint<float>(path);
+    CHECK(one.rope == tl::rope_origin::convention);
+    CHECK(one.weights.shape() == w.shape());
+    CHECK(std::ranges::equal(one.weights.flat(), w.flat()));
+
+    const auto group = static_cast<int>(w.shape().head_size());
+    const auto two = exported(w, 2, group);
+    write_bytes(path, two);
+    const auto q = tl::read_checkpoint<float>(path);
+    CHECK(q.shape() == w.shape());
+    float most = 0;
+    for (const float x : w.flat()) most = std::max(most, std::fabs(x));
+    for (std::size_t i = 0; i < w.flat().size(); ++i) {
+      CHECK(std::fabs(q.flat()[i] - w.flat()[i]) <= most / 127);  // a step of the coarsest group
+    }
+    write_bytes(path, {two.begin(), two.end() - 1});
+    CHECK_THROWS_WITH(tl::read_checkpoint<float>(path),
+                      ContainsSubstring("expected " + std::to_string(two.size())));
+    write_bytes(path, {two.begin(), two.begin() + 100});
+    CHECK_THROWS_WITH(tl::read_checkpoint<float>(path), ContainsSubstring("cut off in its header"));
+    auto other = two;
+    other[4] = 3;
+    write_bytes(path, other);
+    CHECK_THROWS_WITH(tl::read_checkpoint<float>(path), ContainsSubstring("export of version 3"));
+    other = two;
+    other[37] = 7;
+    write_bytes(path, other);
+    CHECK_THROWS_WITH(tl::read_checkpoint<float>(path), ContainsSubstring("groups of 7"));
+  }
+}
+
+TEST_CASE("tiny llama: the base of RoPE is that of the file's tables", "[tiny_llama]") {
+  const scratch_folder folder;
+  const fs::path path = folder / "model.bin";
+  auto shape = small_shape(true);
+  shape.dim = 8 * shape.heads;
+  for (const double base : {10000.0, 500000.0, 1e6, 2500.0}) {
+    shape.rope_base = base;
+    tl::write_checkpoint(tl::random_weights<float>(shape, 4), path);
+    const auto c = tl::open_checkpoint<float>(path);
+    CHECK(c.rope == tl::rope_origin::tables);
+    CHECK(c.weights.shape().rope_base == base);
+    CHECK(tl::open_checkpoint<float>(path, 777.0).weights.shape().rope_base == 777);
+  }
+  auto bytes = tl::read_file(path);
+  const auto tables = 8 * static_cast<std::size_t>(shape.context_size * shape.head_size() / 2);
+  std::fill(bytes.end() - static_cast<std::ptrdiff_t>(tables), bytes.end(), '\0');
+  write_bytes(path, bytes);
+  CHECK(tl::open_checkpoint<float>(path).rope == tl::rope_origin::convention);
+  // Positions that are scaled belong to no base.
+  const float half = 0.5F;
+  std::memcpy(bytes.data() + bytes.size() - 4, &half, 4);
+  write_bytes(path, bytes);
+  CHECK_THROWS_WITH(tl::read_checkpoint<float>(path), ContainsSubstring("tables are those of no"));
+  CHECK(tl::open_checkpoint<float>(path, 10000.0).rope == tl::rope_origin::given);
 }
 
 TEST_CASE("tiny llama: a file that cannot be written leaves nothing behind", "[tiny_llama]") {

@@ -97,9 +97,10 @@ inline arguments operator+(arguments a, const arguments& b) {
 #define IDIOLECT_TEST_TOOL ""
 #endif
 
-/// Starts the tool, or another program, with its output going to files of a folder.
+/// Starts the tool, or another program, with its output going to files of a folder. `prepare` runs
+/// in the new process first.
 inline pid_t start(const scratch& folder, const arguments& args,
-                   const std::string& program = IDIOLECT_TEST_TOOL) {
+                   const std::string& program = IDIOLECT_TEST_TOOL, void (*prepare)() = nullptr) {
   std::vector<std::string> words = {program};
   words.insert(words.end(), args.begin(), args.end());
   std::vector<char*> argv;
@@ -113,6 +114,7 @@ inline pid_t start(const scratch& folder, const arguments& args,
     const int e = open(err.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600);
     dup2(o, STDOUT_FILENO);
     dup2(e, STDERR_FILENO);
+    if (prepare != nullptr) prepare();
     execv(argv[0], argv.data());
     _exit(127);
   }
@@ -131,6 +133,17 @@ inline outcome run(const arguments& args) {
   o.code = wait_for(start(folder, args));
   o.out = read_all(folder / "stdout");
   o.err = read_all(folder / "stderr");
+  return o;
+}
+
+/// A script that runs in a folder, in which `$0` is the tool.
+inline outcome shell(const scratch& folder, const std::string& script) {
+  const scratch output;
+  outcome o;
+  o.code = wait_for(start(
+      output, {"-c", "cd '" + (folder / "") + "' && " + script, IDIOLECT_TEST_TOOL}, "/bin/sh"));
+  o.out = read_all(output / "stdout");
+  o.err = read_all(output / "stderr");
   return o;
 }
 

@@ -510,6 +510,47 @@ TEST_CASE("rewrite: no record at all and no try at all") {
   CHECK(model.calls == 0);
 }
 
+TEST_CASE("rewrite: a record that cannot be started is that record's affair") {
+  const policy_type policy(cpu{}, letters, linear_lambda{1.2}, policy_options());
+  const auto records = some_records(20);
+  const auto ends_with = [&](bool with_gaps) {
+    const auto usual = make_prompter();
+    const auto prompts = [&](const question_answer& r) {
+      rewrite_prompt p = usual(r);
+      if (with_gaps && r.question == records[7].question) p.student.clear();
+      return p;
+    };
+    std::vector<rewritten<question_answer>> out;
+    history_lm model;
+    rewrite_options o;
+    o.reference_score = [](std::span<const token_id> prompt, std::span<const token_id>) {
+      CHECK_FALSE(prompt.empty());
+      return std::vector<token_score>();
+    };
+    const auto report = rewrite(
+        model, policy, source_of(records), prompts, picky{},
+        [&](rewritten<question_answer>&& r) { out.push_back(std::move(r)); }, o);
+    CHECK(report.records == 20);
+    CHECK(report.stop == stop_reason::none);
+    return out;
+  };
+  const auto whole = ends_with(false);
+  const auto gaps = ends_with(true);
+  REQUIRE(gaps.size() == 20);
+  for (std::size_t i = 0; i < 20; ++i) {
+    CAPTURE(i);
+    if (gaps[i].prompt.student.empty()) {
+      CHECK(gaps[i].how == provenance::rejected);
+      CHECK(gaps[i].stop == stop_reason::no_prompt);
+      CHECK(gaps[i].rollouts + gaps[i].tries == 0);
+    } else {
+      CHECK(gaps[i].text == whole[i].text);
+      CHECK(gaps[i].how == whole[i].how);
+    }
+  }
+  CHECK(gaps[7].stop == stop_reason::no_prompt);
+}
+
 TEST_CASE("recipes are settings of the one pipeline") {
   const auto records = some_records(80);
   const auto leaders = [&](const rewrite_recipe& recipe, bool& teacher, bool& student,

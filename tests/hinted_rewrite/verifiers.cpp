@@ -3,6 +3,9 @@
 
 // Verifiers against tables of cases, and against the labels of GSM8K.
 
+#include <signal.h>
+#include <unistd.h>
+
 #include <idiolect/hinted/prompts.hpp>
 #include <idiolect/hinted/verifier.hpp>
 #include <idiolect/hinted/verifiers/command.hpp>
@@ -296,6 +299,55 @@ TEST_CASE("command verifier: what goes wrong") {
                               std::chrono::milliseconds(100));
   CHECK_FALSE(slow(0, "x"));
   CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(20));
+}
+
+TEST_CASE("command verifier: in a process that ignores how children end") {
+  struct restored {
+    struct sigaction before {};
+    restored() {
+      struct sigaction ignoring {};
+      ignoring.sa_handler = SIG_IGN;
+      sigaction(SIGCHLD, &ignoring, &before);
+    }
+    ~restored() { sigaction(SIGCHLD, &before, nullptr); }
+  } const ignored;
+  CHECK(command_verifier({"true"})(0, ""));
+  CHECK_FALSE(command_verifier({"false"})(0, ""));
+  CHECK_THROWS_AS(command_verifier({"sh", "-c", "exit 3"})(0, ""), backend_error);
+  struct sigaction now {};
+  sigaction(SIGCHLD, nullptr, &now);
+  CHECK(now.sa_handler == SIG_IGN);  // as it was
+}
+
+TEST_CASE("command verifier: what is held back here is not held back there") {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  CHECK_THROWS_WITH(command_verifier({"sh", "-c", "kill -TERM $$; exit 0"})(0, ""),
+                    Catch::Matchers::ContainsSubstring("signal 15"));
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+TEST_CASE("command verifier: cancelled, and nothing stays behind") {
+  using clock = std::chrono::steady_clock;
+  const auto begin = clock::now();
+  const command_verifier stopped(
+      {"sh", "-c", "sleep 60 & sleep 60"}, text_alone{}, std::chrono::seconds(60),
+      [&] { return clock::now() - begin > std::chrono::milliseconds(50); });
+  CHECK_THROWS_WITH(stopped(0, ""), Catch::Matchers::ContainsSubstring("cancelled"));
+  CHECK(clock::now() - begin < std::chrono::seconds(20));
+
+  // The group is gone with the program, also where that ends by itself: it holds the pipe open.
+  int ends[2] = {};
+  REQUIRE(pipe(ends) == 0);
+  const std::string script = "sleep 60 >&" + std::to_string(ends[1]) + " & exit 0";
+  CHECK(command_verifier({"sh", "-c", script})(0, ""));
+  close(ends[1]);
+  char byte = 0;
+  CHECK(read(ends[0], &byte, 1) == 0);  // its end, at once
+  close(ends[0]);
+  CHECK(clock::now() - begin < std::chrono::seconds(20));
 }
 
 TEST_CASE("verifiers: any bytes are a text") {

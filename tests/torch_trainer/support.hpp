@@ -50,7 +50,7 @@ inline torch_trainer::llama_config config_of(const tiny_llama::config& c) {
           .vocab_size = c.vocab_size,
           .max_position_embeddings = c.context_size,
           .rms_norm_eps = tiny_llama::norm_epsilon,
-          .rope_theta = tiny_llama::rope_base,
+          .rope_theta = tiny_llama::usual_rope_base,
           .tie_word_embeddings = c.tied,
           .bos_token_id = 1,
           .eos_token_id = 2};
