@@ -46,7 +46,8 @@ using identity = std::pair<dev_t, ino_t>;
   if (path == "/dev/stderr") return STDERR_FILENO;
   const std::string process = "/proc/" + std::to_string(getpid()) + "/fd/";
   for (const std::string_view folder :
-       {std::string_view("/dev/fd/"), std::string_view("/proc/self/fd/"), std::string_view(process)}) {
+       {std::string_view("/dev/fd/"), std::string_view("/proc/self/fd/"),
+        std::string_view(process)}) {
     if (!path.starts_with(folder)) continue;
     const std::string_view digits = path.substr(folder.size());
     int number = -1;

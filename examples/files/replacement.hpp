@@ -2,10 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The one way in which these programs write a file. What is written goes to a file of our own making
-// in the same folder; `commit` brings it to the disk and puts it in its place in one step, with the
-// permissions of the file it replaces. On every other way out it is removed, and the older file
-// stays as it was. Standard output, devices and pipes are written as they are. POSIX.
+// The one way in which these programs write a file. What is written goes to a file of our own
+// making in the same folder; `commit` brings it to the disk and puts it in its place in one step,
+// with the permissions of the file it replaces. On every other way out it is removed, and the older
+// file stays as it was. Standard output, devices and pipes are written as they are. POSIX.
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -52,20 +52,19 @@ inline std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }
 
-/// A file that was not there before, so that it is ours to remove; -1 and errno if none can be made.
-/// Its name has a fixed length: one made of the output's name could be too long.
+/// A file that was not there before, so that it is ours to remove; -1 and errno if none can be
+/// made. Its name has a fixed length: one made of the output's name could be too long.
 inline int make_temporary(const std::filesystem::path& folder, std::string& name) {
-  auto seed = static_cast<std::uint64_t>(
-                  std::chrono::steady_clock::now().time_since_epoch().count()) ^
-              (static_cast<std::uint64_t>(getpid()) << 32);
+  auto seed =
+      static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()) ^
+      (static_cast<std::uint64_t>(getpid()) << 32);
   for (int i = 0; i < 1000; ++i) {
     seed = seed * 6364136223846793005u + 1442695040888963407u;
     char digits[32];
     std::snprintf(digits, sizeof digits, ".idiolect-%012llx",
                   static_cast<unsigned long long>(seed >> 16));
     name = (folder / digits).string();
-    const int made =
-        open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+    const int made = open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (made >= 0 || errno != EEXIST) return made;
   }
   return -1;
@@ -186,8 +185,8 @@ class replacement {
   void flush() {
     const int why = detail::write_all(descriptor_, waiting_);
     if (why == EPIPE) {
-      idiolect::raise(reader_gone(to_.path, std::string("could not be written: ") +
-                                                std::strerror(why)));
+      idiolect::raise(
+          reader_gone(to_.path, std::string("could not be written: ") + std::strerror(why)));
     }
     if (why != 0) fail(to_.descriptor ? to_.path : asked_, "could not be written to its end", why);
     waiting_.clear();

@@ -14,9 +14,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
-#include <cmath>
 #include <filesystem>
 #include <optional>
 #include <span>
@@ -106,8 +106,8 @@ inline std::optional<double> base_of_tables(config c, std::span<const float> tab
   if (pairs < 2 || c.context_size < 2 || fits(usual_rope_base)) return usual_rope_base;
   // The slowest pair at position 1 has the angle base^(-2 (pairs - 1) / head_size).
   const auto slowest = static_cast<std::size_t>(2 * pairs - 1);
-  const double angle = std::atan2(static_cast<double>(tables[n + slowest]),
-                                  static_cast<double>(tables[slowest]));
+  const double angle =
+      std::atan2(static_cast<double>(tables[n + slowest]), static_cast<double>(tables[slowest]));
   double base = std::pow(angle, -static_cast<double>(pairs) / static_cast<double>(pairs - 1));
   if (!std::isfinite(base) || base <= 0) return std::nullopt;
   const double round = std::pow(10.0, std::floor(std::log10(base)) - 4);  // float32 has no more
@@ -150,8 +150,7 @@ checkpoint<Real> read_export(byte_reader in, std::size_t size, const std::filesy
                "is a llama2.c export of version " + std::to_string(version) +
                    "; versions 0, 1 and 2 can be read");
   std::array<std::int32_t, header_words> header{};
-  for (auto& word : header)
-    word = in.word<std::int32_t>();
+  for (auto& word : header) word = in.word<std::int32_t>();
   const char tied = in.text(1).front();
   const auto group = version == 2 ? in.word<std::int32_t>() : 0;
   require_file(tied == 0 || tied == 1, path, "its header does not say whether it has a head");
@@ -165,8 +164,8 @@ checkpoint<Real> read_export(byte_reader in, std::size_t size, const std::filesy
       const tensor_shape s = shape_of(shape, kind);
       whole = whole && (s.rows * s.cols) % group == 0;
     }
-    require_file(whole, path, "its groups of " + std::to_string(group) +
-                                  " numbers do not divide its matrices");
+    require_file(whole, path,
+                 "its groups of " + std::to_string(group) + " numbers do not divide its matrices");
   }
   require_size(size, export_bytes(shape, group), path);
   in.skip(export_header - (size - in.left()));
@@ -192,8 +191,7 @@ template <class Real = float>
     return detail::read_export<Real>(in, bytes.size(), path, rope_base);
   }
   std::array<std::int32_t, detail::header_words> header{};
-  for (auto& word : header)
-    word = in.word<std::int32_t>();
+  for (auto& word : header) word = in.word<std::int32_t>();
   config shape = detail::parse_header(header, path);
   detail::require_size(bytes.size(), detail::checkpoint_bytes(shape), path);
 
@@ -201,8 +199,7 @@ template <class Real = float>
   byte_reader tables_at(bytes);
   tables_at.skip(4 * (detail::header_words + static_cast<std::size_t>(before_tables)));
   std::vector<float> tables(static_cast<std::size_t>(detail::rope_size(shape)));
-  for (float& x : tables)
-    x = tables_at.word<float>();
+  for (float& x : tables) x = tables_at.word<float>();
   rope_origin origin = rope_origin::given;
   if (!rope_base) {
     // Some programs leave the place empty.
@@ -231,8 +228,8 @@ template <class Real = float>
   return open_checkpoint<Real>(path).weights;
 }
 
-/// Writes the bytes of a checkpoint, rounding to float32. Raises shape_error for weights that are no
-/// finite numbers, such as those of a training that diverged: such a file would be of no use.
+/// Writes the bytes of a checkpoint, rounding to float32. Raises shape_error for weights that are
+/// no finite numbers, such as those of a training that diverged: such a file would be of no use.
 template <class Real>
 void put_checkpoint(const weights<Real>& w, file_writer& out) {
   const auto finite = [](Real x) { return std::isfinite(static_cast<float>(x)); };
@@ -255,8 +252,7 @@ void put_checkpoint(const weights<Real>& w, file_writer& out) {
   header(c.context_size);
 
   const auto values = [&](auto&& range) {
-    for (const auto value : range)
-      out.word(static_cast<float>(value));
+    for (const auto value : range) out.word(static_cast<float>(value));
   };
   const auto before_tables = static_cast<std::size_t>(w.offset(tensor::head));
   values(w.flat().first(before_tables));

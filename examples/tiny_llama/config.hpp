@@ -29,8 +29,9 @@ struct config {
   index_t kv_heads = 4;        ///< key/value heads; each serves heads / kv_heads query heads
   index_t vocab_size = 40;     ///< columns of logits
   index_t context_size = 256;  ///< tokens a sequence can hold
-  bool tied = true;          ///< the output head is the token embedding
-  double rope_base = usual_rope_base;  ///< pair i of a head of size n turns by pos * base^(-2 i / n)
+  bool tied = true;            ///< the output head is the token embedding
+  double rope_base =
+      usual_rope_base;  ///< pair i of a head of size n turns by pos * base^(-2 i / n)
 
   [[nodiscard]] constexpr index_t head_size() const { return dim / heads; }
   [[nodiscard]] constexpr index_t kv_dim() const { return head_size() * kv_heads; }

@@ -30,9 +30,15 @@ inline constexpr std::size_t export_header = 256;
 inline constexpr std::array export_norms = {tensor::attention_norm, tensor::ffn_norm,
                                             tensor::final_norm};
 /// And then.
-inline constexpr std::array export_matrices = {
-    tensor::token_embedding, tensor::query,    tensor::key,      tensor::value,
-    tensor::attention_output, tensor::ffn_gate, tensor::ffn_down, tensor::ffn_up, tensor::head};
+inline constexpr std::array export_matrices = {tensor::token_embedding,
+                                               tensor::query,
+                                               tensor::key,
+                                               tensor::value,
+                                               tensor::attention_output,
+                                               tensor::ffn_gate,
+                                               tensor::ffn_down,
+                                               tensor::ffn_up,
+                                               tensor::head};
 
 inline index_t export_bytes(const config& c, index_t group) {
   index_t bytes = static_cast<index_t>(export_header);

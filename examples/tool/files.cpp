@@ -14,9 +14,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-void require_other(const std::string& option, const std::string& path,
-                   const files::file_key& key, const std::string& taken_by,
-                   const files::file_key& taken) {
+void require_other(const std::string& option, const std::string& path, const files::file_key& key,
+                   const std::string& taken_by, const files::file_key& taken) {
   require_usage(!key.same_as(taken), option + " would replace the file of " + taken_by + ", " +
                                          path + ": choose another name");
 }
@@ -29,8 +28,9 @@ std::string read_file(const std::string& path, const std::string& what, std::siz
   for (std::string_view block; !(block = source.next()).empty();) {
     bytes += block;
     if (bytes.size() > most) {
-      fail(path, "expected at most " + std::to_string(most) +
-                     " bytes, found more: cut it, or make it JSON Lines, which are read one by one");
+      fail(path,
+           "expected at most " + std::to_string(most) +
+               " bytes, found more: cut it, or make it JSON Lines, which are read one by one");
     }
   }
   return bytes;

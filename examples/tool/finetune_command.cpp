@@ -166,7 +166,7 @@ void run(finetune_options o) {
   tiny_llama::file_writer model_file(checkpoint);
   tiny_llama::put_checkpoint(weights, model_file);
   files::commit_together(model_file, json_file);
-  if (o.json == "-") return;
+  if (json_file.path() == "-") return;
   std::cout << "model: " << describe(m) << "\n"
             << "trained with " << o.how.loss.loss << " on " << printable(o.in) << ": "
             << counted(static_cast<long long>(texts.size()), "sequence") << ", "

@@ -211,7 +211,8 @@ token_id end_of(const llama_vocab* vocab, const idiolect::llama_tokenizer& token
 loaded_model load_gguf(const model_choice& choice) {
   require_usage(choice.tokenizer.empty(), "--tokenizer: a GGUF brings its own vocabulary");
   require_usage(!choice.keep_unknown, "--unknown belongs to a vocabulary of llama2.c");
-  require_usage(!choice.rope_base, "--rope-base belongs to a checkpoint of llama2.c: a GGUF says it");
+  require_usage(!choice.rope_base,
+                "--rope-base belongs to a checkpoint of llama2.c: a GGUF says it");
   const auto in_range = [](const char* option, const std::optional<index_t>& n, index_t least) {
     require_usage(!n || (*n >= least && *n <= 100'000'000),
                   std::string(option) + ": expected a number from " + std::to_string(least) +

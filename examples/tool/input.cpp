@@ -33,9 +33,9 @@ byte_source::byte_source(std::string path, const std::string& what) : path_(std:
     file_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
   }
   if (file_ < 0) {
-    fail(shown_name(path_), errno == ENOENT ? "expected " + what + ", found no such file"
-                                            : std::string("cannot be read: ") +
-                                                  std::strerror(errno));
+    fail(shown_name(path_), errno == ENOENT
+                                ? "expected " + what + ", found no such file"
+                                : std::string("cannot be read: ") + std::strerror(errno));
   }
   struct stat s {};
   if (fstat(file_, &s) == 0 && S_ISDIR(s.st_mode)) {

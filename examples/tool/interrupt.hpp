@@ -3,8 +3,8 @@
 #pragma once
 
 // Ctrl-C and `kill` end a program as an error would: through the destructors that clean up. The
-// long loops ask between two pieces of work. A thread of its own waits for the signals, and ends the
-// process where that takes too long: no call can keep them waiting.
+// long loops ask between two pieces of work. A thread of its own waits for the signals, and ends
+// the process where that takes too long: no call can keep them waiting.
 
 #include <pthread.h>
 #include <unistd.h>
@@ -59,7 +59,8 @@ struct remainder {
     if (published) left = "an output was written";
     if (left.empty()) left = interrupted{.signal = signal}.left;
     std::string line = isatty(STDERR_FILENO) == 1 ? "\r\033[K" : "";
-    line += "stopped by a signal in the middle of a piece of work; " + files::printable(left) + "\n";
+    line +=
+        "stopped by a signal in the middle of a piece of work; " + files::printable(left) + "\n";
     static_cast<void>(files::detail::write_all(STDERR_FILENO, line));
     _exit(128 + signal);
   });

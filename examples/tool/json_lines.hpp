@@ -37,8 +37,8 @@ struct json_member {
 [[nodiscard]] std::vector<json_member> members_of(std::string_view object);
 
 /// The object on a line. Raises input_error that names `where`, what an object looks like
-/// (`example`), and, behind a line that is no JSON, `advice`; also for brackets more than 200 levels
-/// deep and for a field that is there twice.
+/// (`example`), and, behind a line that is no JSON, `advice`; also for brackets more than 200
+/// levels deep and for a field that is there twice.
 [[nodiscard]] nlohmann::json parse_object(std::string_view line, const std::string& where,
                                           const std::string& example,
                                           const std::string& advice = "");

@@ -67,10 +67,10 @@ std::pair<std::string, std::string> llama2c_files(const model_choice& choice) {
 std::string shown_rope(double base, tiny_llama::rope_origin origin) {
   char digits[32];
   std::snprintf(digits, sizeof digits, "%.10g", base);
-  const char* const from =
-      origin == tiny_llama::rope_origin::tables       ? "the file's tables"
-      : origin == tiny_llama::rope_origin::convention ? "llama2.c's, the file does not say"
-                                                      : "--rope-base";
+  const char* const from = origin == tiny_llama::rope_origin::tables ? "the file's tables"
+                           : origin == tiny_llama::rope_origin::convention
+                               ? "llama2.c's, the file does not say"
+                               : "--rope-base";
   return std::string("RoPE base ") + digits + " (" + from + ")";
 }
 
@@ -84,9 +84,8 @@ loaded_model load_llama2c(const model_choice& choice) {
   gguf_only("--context", choice.context.has_value());
   gguf_only("--batch", choice.batch.has_value());
   gguf_only("--gpu-layers", choice.gpu_layers.has_value());
-  require_usage(
-      !choice.rope_base || (*choice.rope_base > 1 && *choice.rope_base <= 1e12),
-      "--rope-base: expected a number above 1, at most 1e12, such as 10000 or 500000");
+  require_usage(!choice.rope_base || (*choice.rope_base > 1 && *choice.rope_base <= 1e12),
+                "--rope-base: expected a number above 1, at most 1e12, such as 10000 or 500000");
   auto [weights, rope] = tiny_llama::open_checkpoint<float>(path, choice.rope_base);
   if (!std::ranges::all_of(weights.flat(), [](float x) { return std::isfinite(x); })) {
     fail(path,
@@ -192,8 +191,8 @@ std::vector<named_file> files_of(const model_choice& choice) {
     int part = 0;
     int parts = 0;
     constexpr std::size_t tail = 20;  // -00001-of-00003.gguf
-    if (name.size() > tail && std::sscanf(name.c_str() + name.size() - tail,
-                                          "-%5d-of-%5d.gguf", &part, &parts) == 2) {
+    if (name.size() > tail &&
+        std::sscanf(name.c_str() + name.size() - tail, "-%5d-of-%5d.gguf", &part, &parts) == 2) {
       for (int i = 1; i <= std::min(parts, 99999); ++i) {
         char ending[32];
         std::snprintf(ending, sizeof ending, "-%05d-of-%05d.gguf", i, parts);

@@ -27,7 +27,8 @@ struct numbered_line {
   std::string where;
 };
 
-/// Whether `text` has line breaks of Windows' kind, and no other: an editor's, and none of the text.
+/// Whether `text` has line breaks of Windows' kind, and no other: an editor's, and none of the
+/// text.
 bool has_windows_breaks(std::string_view text) {
   bool any = false;
   for (auto at = text.find('\n'); at != std::string_view::npos; at = text.find('\n', at + 1)) {

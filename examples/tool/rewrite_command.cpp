@@ -29,9 +29,8 @@ namespace {
 /// Reports every line that cannot be used. Raises input_error if that ends the work.
 void report_bad(const source_file& file, const rewrite_command_options& o) {
   const bool skip = o.on_bad_record == "skip";
-  for (const auto& message : file.bad) {
-    std::cerr << "idiolect: " << (skip ? "skipped: " : "bad record: ") << message << "\n";
-  }
+  const char* const what = skip ? "skipped: " : "bad record: ";
+  for (const auto& message : file.bad) std::cerr << "idiolect: " << what << message << "\n";
   const auto n = static_cast<long long>(file.bad.size());
   if (n > 0 && !skip) {
     fail(o.in, counted(n, "record") +
@@ -123,8 +122,7 @@ void run(rewrite_command_options o) {
   require_usage(o.check || !o.out.empty(), "--out is required: where shall the result go?");
   auto files = files_of(o.model);
   files.push_back({"--in", o.in});
-  const auto judges = verifier_files(o);
-  files.insert(files.end(), judges.begin(), judges.end());
+  for (auto& judge : verifier_files(o)) files.push_back(std::move(judge));
   file_plan plan(files);
   output_file out = plan.output("--out", o.out);
   output_file rejected = plan.output("--rejected", o.rejected);
@@ -184,10 +182,9 @@ void run(rewrite_command_options o) {
     (is_accepted(line) ? out : rejected).add(line + "\n");
     if (left_to_show == 0 || !is_accepted(line)) continue;
     const std::string example = shown(line, m);
-    if (!example.empty()) {
-      examples += example + "\n";
-      --left_to_show;
-    }
+    if (example.empty()) continue;
+    examples += example + "\n";
+    --left_to_show;
   }
   nlohmann::ordered_json result = heading("rewrite", m);
   result["bad_records"] = file.bad.size();
@@ -199,11 +196,10 @@ void run(rewrite_command_options o) {
   const auto check_yield = [&] {
     if (totals.accepted() > 0 || rejected.wanted()) return;  // there is something to look at
     std::cout.flush();
-    fail(o.out, "is empty: none of " +
-                    counted(static_cast<long long>(totals.records()), "record") +
+    fail(o.out, "is empty: none of " + counted(totals.records(), "record") +
                     " has an answer that was accepted; --rejected FILE shows their last tries");
   };
-  if (o.json == "-") return check_yield();
+  if (json_file.path() == "-") return check_yield();
   std::cout << "model: " << describe(m) << "\n\n" << totals.table() << "\n";
   if (!examples.empty()) {
     std::cout << "Who led each token: 0 to 4 the teacher (with the hint), 5 to 9 the student "

@@ -231,8 +231,9 @@ void journal::append(const std::string& line) {
 std::vector<std::string> journal::records() const {
   auto content = parse(read_file(path_, "an unfinished result", no_limit));
   if (content.records.size() != next_ || !content.whole) {
-    fail(path_, "does not hold what was written: is another run at work on it? The same command "
-                "goes on from what is whole");
+    fail(path_,
+         "does not hold what was written: is another run at work on it? The same command "
+         "goes on from what is whole");
   }
   return std::move(content.records);
 }

@@ -187,7 +187,8 @@ any_verifier verifier_of_answer(const rewrite_command_options& o) {
     words.insert(words.end(), o.verifier_arguments.begin(), o.verifier_arguments.end());
     const std::chrono::milliseconds timeout(static_cast<long>(1000 * o.verifier_timeout));
     return named("--verifier command", [&] {
-      return by_reference(idiolect::command_verifier(std::move(words), json_payload{}, timeout, is_interrupted));
+      return by_reference(
+          idiolect::command_verifier(std::move(words), json_payload{}, timeout, is_interrupted));
     });
   }
   require_usage(rest.empty(), "--verifier " + kind + ": expected nothing after the colon");

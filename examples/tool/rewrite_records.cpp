@@ -45,11 +45,29 @@ void check_length(const std::vector<token_id>& prompt, const char* what, index_t
 
 /// Fields that the tool reads or writes itself; all others pass through.
 bool is_known(std::string_view name) {
-  constexpr std::string_view known[] = {
-      "id",        "question", "answer",        "prompt",      "completion", "reference",
-      "how",       "line",     "stop",          "finish",      "rollouts",   "tries",
-      "cll",       "tokens",   "reference_cll", "lambda",      "phi",        "student_from",
-      "log_prob",  "text",     "prompt_tokens", "where",       "teacher_log_prob"};
+  constexpr std::string_view known[] = {"id",
+                                        "question",
+                                        "answer",
+                                        "prompt",
+                                        "completion",
+                                        "reference",
+                                        "how",
+                                        "line",
+                                        "stop",
+                                        "finish",
+                                        "rollouts",
+                                        "tries",
+                                        "cll",
+                                        "tokens",
+                                        "reference_cll",
+                                        "lambda",
+                                        "phi",
+                                        "student_from",
+                                        "log_prob",
+                                        "text",
+                                        "prompt_tokens",
+                                        "where",
+                                        "teacher_log_prob"};
   return std::ranges::find(known, name) != std::end(known);
 }
 
@@ -65,10 +83,10 @@ source_record parse(std::string_view line, const std::string& where, const loade
     const std::string end = m.spelled(m.end);
     if (r.answer.ends_with(end)) r.answer.resize(r.answer.size() - end.size());
   }
-  for (const json_member& m : members_of(line)) {
-    if (m.name == "id") r.id = m.value;
-    if (is_known(m.name)) continue;
-    r.others.append(",").append(m.key).append(":").append(m.value);
+  for (const json_member& field : members_of(line)) {
+    if (field.name == "id") r.id = field.value;
+    if (is_known(field.name)) continue;
+    r.others.append(",").append(field.key).append(":").append(field.value);
   }
 
   const std::string_view answer = r.answer;

@@ -3,7 +3,6 @@
 
 // idiolect sample: texts by the model, with their token ids.
 
-#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -131,13 +130,6 @@ void run(sample_options o) {
   }
   check_interrupt();
   out.commit();
-  const bool anything = std::ranges::any_of(texts, [](const sampled_text& t) {
-    return static_cast<index_t>(t.tokens.size()) > t.prompt_tokens;
-  });
-  if (anything) return;
-  std::cout.flush();
-  throw input_error("nothing was drawn: every prompt already fills the model's context of " +
-                    std::to_string(m.context_size) + " tokens");
 }
 
 }  // namespace

@@ -140,8 +140,8 @@ void run(score_options o) {
 
   index_t tokens = text.summary.all_tokens.tokens;
   if (other) tokens += other->summary.all_tokens.tokens;
-  said += "(" + counted(tokens, "token") + " scored in " + fixed(seconds, 1) + " s: " +
-          fixed(static_cast<double>(tokens) / std::max(seconds, 1e-9), 0) + " tokens/s)\n";
+  said += "(" + counted(tokens, "token") + " scored in " + fixed(seconds, 1) +
+          " s: " + fixed(static_cast<double>(tokens) / std::max(seconds, 1e-9), 0) + " tokens/s)\n";
   result["seconds"] = seconds;
 
   if (token_file.wanted()) token_file.add(token_lines(text, m));
@@ -149,7 +149,7 @@ void run(score_options o) {
   check_interrupt();
   files::commit_together(token_file, json_file);
   // A result that goes to standard output has it for itself.
-  if (o.json != "-" && o.per_token != "-") std::cout << said;
+  if (json_file.path() != "-" && token_file.path() != "-") std::cout << said;
 }
 
 }  // namespace

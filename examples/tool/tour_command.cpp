@@ -120,7 +120,7 @@ void run(tour_options o) {
     all.insert(all.end(), own.by_sequence.begin(), own.by_sequence.end());
     wider = idiolect::compare(workers, all, other.by_sequence, bootstrap);
   }
-  const bool quiet = o.json == "-";
+  const bool quiet = json_file.path() == "-";
   if (!quiet) {
     std::cout
         << "model: " << describe(m) << "\nforeign text: " << printable(o.foreign)

@@ -189,8 +189,9 @@ text_figures evaluate(const tiny_llama::weights<float>& weights, const loaded_mo
     const sequence& s = texts[i];
     figures.score.merge(idiolect::score_sequence(scores[i].tokens));
     if (figures.score.non_finite > 0) {
-      throw input_error(label + ": the model gives logits that are not numbers: its weights "
-                                "overflow; if it was trained here, lower --lr");
+      throw input_error(label +
+                        ": the model gives logits that are not numbers: its weights "
+                        "overflow; if it was trained here, lower --lr");
     }
     // The end closes a text; a begin token that serves as end may also stand inside.
     if (s.tokens.back() != like.end || scores[i].tokens.empty()) continue;

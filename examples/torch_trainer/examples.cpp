@@ -176,7 +176,8 @@ example_set read_examples(const std::string& path, const text_encoder* encoder,
     if (stripped.empty()) continue;
     const std::string where = tool::place(path, line.number);
     line.check_length(where);
-    const json object = tool::parse_object(stripped, where, R"({"question": "...", "answer": "..."})");
+    const json object =
+        tool::parse_object(stripped, where, R"({"question": "...", "answer": "..."})");
     marked_text text = encode_record(object, encoder, how, where);
     const auto most = static_cast<std::size_t>(how.max_tokens) + 1;  // the last is only a target
     if (text.tokens.size() > most) {

@@ -175,8 +175,7 @@ TEST_CASE("tiny llama: a damaged checkpoint is an error that names the file", "[
   }
   CHECK_THAT(complaint(with_word(3, 5)), ContainsSubstring("does not describe a model"));
   std::vector<char> swapped = good;
-  for (std::size_t i = 0; i < 28; i += 4)
-    std::reverse(&swapped[i], &swapped[i] + 4);
+  for (std::size_t i = 0; i < 28; i += 4) std::reverse(&swapped[i], &swapped[i] + 4);
   CHECK_THAT(complaint(swapped), ContainsSubstring("big-endian"));
   const std::string text = "This is not a model at all, but somebody's notes on one.";
   CHECK_THAT(complaint({text.begin(), text.end()}), ContainsSubstring("not a llama2.c checkpoint"));
@@ -232,8 +231,8 @@ std::vector<char> exported(const tl::weights<float>& w, std::int32_t version, in
     plain(scales);
   };
   for (const auto kind : {attention_norm, ffn_norm, final_norm}) each(kind, plain);
-  for (const auto kind : {token_embedding, query, key, value, attention_output, ffn_gate, ffn_down,
-                          ffn_up, head}) {
+  for (const auto kind :
+       {token_embedding, query, key, value, attention_output, ffn_gate, ffn_down, ffn_up, head}) {
     version == 2 ? each(kind, quantised) : each(kind, plain);
   }
   return bytes;
@@ -347,13 +346,11 @@ tl::tokenizer small_tokenizer(std::uint64_t seed, bool bytes) {
     constexpr const char* digits = "0123456789ABCDEF";
     pieces.push_back({std::string("<0x") + digits[b / 16] + digits[b % 16] + ">", 0});
   }
-  for (const char* c : {" ", "a", "b", "c", "\xc3\xa9"})
-    pieces.push_back({c, -9});
+  for (const char* c : {" ", "a", "b", "c", "\xc3\xa9"}) pieces.push_back({c, -9});
   const idiolect::philox draws{seed, 0};
   for (std::uint64_t i = 0; i < 40; ++i) {
     std::string piece;
-    for (std::uint64_t k = 0; k < 2 + i % 4; ++k)
-      piece += " abc"[draws.below(4, 8 * i + k)];
+    for (std::uint64_t k = 0; k < 2 + i % 4; ++k) piece += " abc"[draws.below(4, 8 * i + k)];
     const auto score = -static_cast<float>(draws.below(6, 8 * i + 7));
     pieces.push_back({piece, score});
   }
@@ -381,8 +378,7 @@ TEST_CASE("tiny llama: merging by a queue is merging one pair after the other", 
   // Long texts take no longer than they must.
   const auto t = small_tokenizer(1, true);
   std::string text;
-  for (int i = 0; i < 200000; ++i)
-    text += "abc "[(i % 7) * (i % 7) % 4];
+  for (int i = 0; i < 200000; ++i) text += "abc "[(i % 7) * (i % 7) % 4];
   tokens out;
   t.encode(text, out);
   CHECK(t.decode(out) == text);
@@ -423,8 +419,7 @@ TEST_CASE("tiny llama: what stands before a text and what has no piece", "[tiny_
   CHECK_THROWS_AS(t.decode(tokens{-1}), idiolect::target_error);
 
   std::string every;
-  for (int b = 0; b < 256; ++b)
-    every += static_cast<char>(b);
+  for (int b = 0; b < 256; ++b) every += static_cast<char>(b);
   CHECK(t.decode(encode(every)) == every);
 }
 

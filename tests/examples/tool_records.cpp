@@ -106,10 +106,6 @@ TEST_CASE("tool: what comes to nothing is no success") {
   CHECK(diverged.code == 1);
   CHECK_THAT(diverged.err, ContainsSubstring("lower --lr"));
   CHECK(read_all(folder / "old.bin") == "old");
-  const auto drawn = run(
-      arguments{"sample", "--prompt", std::string(31, 'a'), "--out", folder / "s.jsonl"} + model);
-  CHECK(drawn.code == 1);
-  CHECK_THAT(drawn.err, ContainsSubstring("nothing was drawn"));
   const arguments rewrite =
       arguments{"rewrite",
                 "--in",
