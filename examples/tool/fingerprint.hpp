@@ -30,6 +30,12 @@ struct hashed {
   [[nodiscard]] std::string name() const { return std::to_string(bytes) + " bytes, " + digits(); }
 };
 
+[[nodiscard]] inline std::string fingerprint(std::string_view bytes) {
+  hashed h;
+  h.add(bytes);
+  return h.name();
+}
+
 /// Of a file, which may be larger than the memory. Raises input_error.
 [[nodiscard]] std::string fingerprint_of_file(const std::string& path);
 

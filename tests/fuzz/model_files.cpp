@@ -4,6 +4,7 @@
 // llama2.c checkpoints and vocabularies: any bytes are either read, and then mean the same again
 // once written, or refused by name.
 
+#include <cmath>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -53,6 +54,10 @@ void checkpoint(input in) {
   file.write(bytes);
   try {
     const auto w = tiny_llama::read_checkpoint<float>(file.path());
+    // Weights that are no finite numbers are read, and never written.
+    for (const float x : w.flat()) {
+      if (!std::isfinite(x)) return;
+    }
     tiny_llama::write_checkpoint(w, scratch_file());
     const auto again = tiny_llama::read_checkpoint<float>(scratch_file());
     expect(w.flat().size() == again.flat().size() &&

@@ -9,6 +9,7 @@
 
 #include "fuzz/input.hpp"
 #include "tool/errors.hpp"
+#include "tool/fingerprint.hpp"
 #include "tool/records.hpp"
 #include "tool/rewrite_records.hpp"
 #include "tool/text.hpp"
