@@ -29,6 +29,7 @@ struct kept_span : std::span<T> {
 };
 
 }  // namespace idiolect
-
+/// @cond
 template <class T>
 inline constexpr bool std::ranges::enable_borrowed_range<idiolect::kept_span<T>> = true;
+/// @endcond
