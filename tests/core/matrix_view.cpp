@@ -105,7 +105,8 @@ TEST_CASE("row-major Eigen objects become views without a copy") {
   CHECK(shape(view(plain)) == std::array<index_t, 3>{5, 8, 8});
   Eigen::Ref<row_major> ref(m);
   CHECK(view(ref).data() == m.data());
-  CHECK(shape(view(row_major(0, 9))) == std::array<index_t, 3>{0, 9, 9});
+  const row_major none(0, 9);
+  CHECK(shape(view(none)) == std::array<index_t, 3>{0, 9, 9});
 }
 
 TEST_CASE("Eigen vectors are one row") {
