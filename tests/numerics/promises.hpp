@@ -101,10 +101,11 @@ inline std::string broken_promise(const token_score& s, index_t n, double roundi
   return {};
 }
 
-/// The sum of a row's gradient, which is 0, in units of `tolerance` times its magnitudes.
+/// The sum of a row's gradient, which is 0, in units of `tolerance` times its magnitudes and those
+/// of what `cancelled` in them.
 template <class G>
-double sum_error(const std::vector<G>& dz, double tolerance, double temperature) {
-  long double sum = 0, magnitude = 0;
+double sum_error(const std::vector<G>& dz, double tolerance, double temperature, double cancelled) {
+  long double sum = 0, magnitude = cancelled;
   for (const G x : dz) {
     sum += x;
     magnitude += std::fabs(static_cast<long double>(x));
@@ -143,15 +144,16 @@ void check_promises(const Runner& run) {
           const auto what = broken_promise(score, n, Runner::rounding);
           if (broken.empty() && !what.empty()) broken = what + " at " + where();
           ++rows;
-          const auto see = [&](const auto& loss, const char* loss_name) {
+          const auto see = [&](const auto& loss, const char* loss_name, double cancelled = 0) {
             const auto dz = run.gradient(row, y, temperature, loss);
-            sums.see(sum_error(dz, Runner::rounding, temperature),
+            sums.see(sum_error(dz, Runner::rounding, temperature, cancelled),
                      [&] { return std::string(loss_name) + ", " + where(); });
           };
           see(nll{}, "nll");
           see(idft{}, "idft");
+          // Of a nearly flat row log p and H cancel in p (log p + H).
           if (std::isfinite(score.phi) && score.log_prob > -1e9) {
-            see(half_entropy_bonus{}, "entropy bonus");
+            see(half_entropy_bonus{}, "entropy bonus", score.entropy / temperature);
           }
         }
       }

@@ -117,11 +117,12 @@ IDIOLECT_HD void sum_tile(const Group& group, Tile& tile, Real inverse_temperatu
     tile.for_each([&](Real z) {
       const Real x = exponential.offset(z);
       const Real p = exponential(x);
-      const Real distance = exponential.bounded(x) - mean;
+      // In nats before it is squared: a small temperature's offsets have squares that underflow.
+      const Real distance = (exponential.bounded(x) - mean) * exponential.nats;
       if (p != 0) spread += p * distance * distance;
     });
     spread = group.all_reduce(spread, plus{});
-    r.spread = r.empty() ? Real{0} : spread * exponential.nats * exponential.nats;
+    r.spread = r.empty() ? Real{0} : spread;
   }
 }
 
