@@ -35,45 +35,34 @@ namespace idiolect::detail {
   return exp2(x);
 }
 
-/// The power of two in a normal number from 0 to 1; 1 for any beyond.
-[[nodiscard]] IDIOLECT_HD inline float power_of_two_in(float x) {
-  return x < 1 ? bit_cast<float>(bit_cast<std::uint32_t>(x) & 0x7f800000u) : 1;
-}
-[[nodiscard]] IDIOLECT_HD inline double power_of_two_in(double x) {
-  constexpr std::uint64_t exponent = std::uint64_t{0x7ff} << 52;
-  return x < 1 ? bit_cast<double>(bit_cast<std::uint64_t>(x) & exponent) : 1;
-}
-
 /// exp((z - max) / temperature) for z up to the maximum: a subtraction first, since that loses
-/// nothing however far all logits are from 0. Of a high temperature the power of two goes before
-/// it, exactly and at no cost: a temperature may be as large as the logits, and their difference
-/// then overflow.
+/// nothing however far all logits are from 0. Of halves, since a difference may overflow, and not
+/// matter, where a temperature is as large as the logits.
 template <class Real>
 struct tempered_exp {
-  Real unit = 1;  ///< what logits are multiplied by: 1, or of a high temperature a part
-  Real reference = 0;
-  Real scale = 0;  ///< log2(e) / (temperature unit)
-  Real nats = 0;   ///< 1 / (temperature unit)
+  Real half_max = 0;
+  Real scale = 0;  ///< 2 log2(e) / temperature
 
   IDIOLECT_HD tempered_exp(Real max, Real inverse_temperature) {
-    constexpr Real log2_e = static_cast<Real>(1.4426950408889634074L);
-    unit = power_of_two_in(inverse_temperature);
-    nats = inverse_temperature / unit;
-    reference = max == -infinity<Real> ? Real{0} : max * unit;
-    scale = nats * log2_e;
-    if (scale == infinity<Real>) scale = nats;  // 0 * scale stays 0
+    constexpr Real two_log2_e = static_cast<Real>(2.8853900817779268147L);
+    half_max = max == -infinity<Real> ? Real{0} : max / 2;
+    scale = inverse_temperature * two_log2_e;
+    if (scale == infinity<Real>) scale = inverse_temperature;  // 0 * scale stays 0
   }
 
-  /// (z - max) unit.
-  [[nodiscard]] IDIOLECT_HD Real offset(Real z) const { return z * unit - reference; }
-  [[nodiscard]] IDIOLECT_HD Real operator()(Real offset) const { return fast_exp2(offset * scale); }
-  /// An offset that may be multiplied by the exponential of -inf, which is 0.
-  [[nodiscard]] IDIOLECT_HD static Real bounded(Real offset) {
-    return larger{}(offset, static_cast<Real>(-3e38));
+  /// A nat, in the exponents' unit.
+  static constexpr Real ln_2 = static_cast<Real>(0.69314718055994530942L);
+
+  /// (z - max) / temperature, to base 2.
+  [[nodiscard]] IDIOLECT_HD Real exponent(Real z) const { return (z / 2 - half_max) * scale; }
+  [[nodiscard]] IDIOLECT_HD Real operator()(Real exponent) const { return fast_exp2(exponent); }
+  /// An exponent that may be multiplied by the exponential of -inf, which is 0.
+  [[nodiscard]] IDIOLECT_HD static Real bounded(Real exponent) {
+    return larger{}(exponent, static_cast<Real>(-3e38));
   }
 };
 
-/// Sums over a tile, relative to its maximum, in units of tempered_exp's offsets. Logits that are
+/// Sums over a tile, relative to its maximum, in units of tempered_exp's exponents. Logits that are
 /// the maximum are counted, for the rest to keep its digits where it is small.
 template <class Real, moments Set>
 struct tile_sums : select_field<has(Set, moments::collision), squares_field<Real>, no_squares> {
@@ -98,7 +87,7 @@ IDIOLECT_HD void sum_tile(const Group& group, Tile& tile, Real inverse_temperatu
   const tempered_exp<Real> exponential(r.max, inverse_temperature);
   tile_sums<Real, Set> sums;
   tile.for_each([&](Real z) {
-    const Real x = exponential.offset(z);
+    const Real x = exponential.exponent(z);
     const Real p = exponential(x);
     const bool is_largest = x == 0;
     sums.rest += is_largest ? Real{0} : p;
@@ -108,21 +97,20 @@ IDIOLECT_HD void sum_tile(const Group& group, Tile& tile, Real inverse_temperatu
   });
   sums = group.all_reduce(sums, plus{});
   r.rest = sums.largest == 1 ? sums.rest : sums.rest + (sums.largest - 1);
-  r.first = sums.first * exponential.nats;
+  r.first = sums.first * exponential.ln_2;
   if constexpr (has(Set, moments::collision)) r.squares = sums.squares;
   if constexpr (has(Set, moments::varentropy)) {
     tile.repack();
     const Real mean = sums.first / (sums.rest + sums.largest);
     Real spread = 0;
     tile.for_each([&](Real z) {
-      const Real x = exponential.offset(z);
+      const Real x = exponential.exponent(z);
       const Real p = exponential(x);
-      // In nats before it is squared: a small temperature's offsets have squares that underflow.
-      const Real distance = (exponential.bounded(x) - mean) * exponential.nats;
+      const Real distance = exponential.bounded(x) - mean;
       if (p != 0) spread += p * distance * distance;
     });
     spread = group.all_reduce(spread, plus{});
-    r.spread = r.empty() ? Real{0} : spread;
+    r.spread = r.empty() ? Real{0} : spread * (exponential.ln_2 * exponential.ln_2);
   }
 }
 

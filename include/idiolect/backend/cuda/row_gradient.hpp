@@ -51,11 +51,11 @@ class span_elements {
 
   /// Not the target's. 0 for a masked logit.
   [[nodiscard]] IDIOLECT_HD Real operator()(Real z) const {
-    const Real x = exponential_.offset(z);
+    const Real x = exponential_.exponent(z);
     const Real p = exponential_(x);
     if constexpr (Entropic) {
       const Real centred =
-          exponential_.bounded(x) * exponential_.nats - coefficients_.mean_offset;
+          exponential_.bounded(x) * exponential_.ln_2 - coefficients_.mean_offset;
       return p == 0 ? Real{0} : p * (coefficients_.common + coefficients_.entropic * centred);
     } else {
       return p * coefficients_.common;
