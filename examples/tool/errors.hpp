@@ -50,4 +50,11 @@ inline void require_usage(bool condition, const std::string& message) {
   return text;
 }
 
+/// The same without the library's name for what is wrong: for those that say it in their own words.
+[[nodiscard]] inline std::string reason_of(const idiolect::error& e) {
+  const std::string text = message_of(e);
+  const std::string name = e.argument() + ": ";
+  return text.starts_with(name) ? text.substr(name.size()) : text;
+}
+
 }  // namespace tool

@@ -101,13 +101,6 @@ class engine_log {
   bool verbose_ = false;
 };
 
-/// What an adapter says of a model, without the name it has for it.
-std::string reason(const idiolect::error& e) {
-  const std::string text = message_of(e);
-  const std::string name = e.argument() + ": ";
-  return text.starts_with(name) ? text.substr(name.size()) : text;
-}
-
 /// llama.cpp takes these for what they say and asks for as much memory.
 void check_header(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -171,7 +164,7 @@ language_model open_context(const std::shared_ptr<llama_model>& model, const mod
         std::make_shared<running>(running{model, std::move(context), idiolect::llama_lm(raw)});
     return language_model(std::shared_ptr<idiolect::llama_lm>(all, &all->lm));
   } catch (const idiolect::error& e) {
-    fail(choice.model, reason(e));
+    fail(choice.model, reason_of(e));
   }
 }
 
@@ -243,7 +236,7 @@ loaded_model load_gguf(const model_choice& choice) {
     tokenizer = std::shared_ptr<const idiolect::llama_tokenizer>(
         new idiolect::llama_tokenizer(model.get()), [model](const auto* t) { delete t; });
   } catch (const idiolect::error& e) {
-    fail(choice.model, reason(e));
+    fail(choice.model, reason_of(e));
   }
   const index_t trained = llama_model_n_ctx_train(model.get());
   require_usage(!choice.context || trained <= 0 || *choice.context <= trained,

@@ -20,11 +20,11 @@ namespace {
 
 constexpr std::string_view utf8_mark = "\xEF\xBB\xBF";
 
+}  // namespace
+
 std::string shown_name(const std::string& path) {
   return path == "-" ? "standard input" : path;
 }
-
-}  // namespace
 
 byte_source::byte_source(std::string path, const std::string& what) : path_(std::move(path)) {
   if (path_ == "-") {

@@ -18,6 +18,9 @@ namespace tool {
 /// hundred bytes for each of its own.
 inline constexpr std::size_t longest_record = std::size_t{16} << 20;
 
+/// A file's name in a message: "-" is standard input.
+[[nodiscard]] std::string shown_name(const std::string& path);
+
 /// A file, or standard input for "-", from its beginning.
 class byte_source {
  public:

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "tool/errors.hpp"
+#include "tool/input.hpp"
 #include "tool/text.hpp"
 
 namespace tool {
@@ -17,21 +18,20 @@ namespace {
 /// What takes a value apart calls itself for each level.
 constexpr int most_levels = 200;
 
+/// Where the string that begins at `at` is closed, or the end.
+std::size_t closing_quote(std::string_view text, std::size_t at) {
+  for (++at; at < text.size() && text[at] != '"'; ++at) at += text[at] == '\\';
+  return std::min(at, text.size());
+}
+
 /// Brackets inside each other, at most, outside strings. O(n).
 int depth(std::string_view line) {
   int now = 0;
   int most = 0;
-  bool quoted = false;
   for (std::size_t i = 0; i < line.size(); ++i) {
     const char c = line[i];
-    if (quoted) {
-      if (c == '\\') {
-        ++i;
-      } else {
-        quoted = c != '"';
-      }
-    } else if (c == '"') {
-      quoted = true;
+    if (c == '"') {
+      i = closing_quote(line, i);
     } else if (c == '[' || c == '{') {
       most = std::max(most, ++now);
     } else if (c == ']' || c == '}') {
@@ -45,17 +45,10 @@ int depth(std::string_view line) {
 /// that it is in.
 std::size_t end_of(std::string_view text, std::size_t at) {
   int level = 0;
-  bool quoted = false;
   for (; at < text.size(); ++at) {
     const char c = text[at];
-    if (quoted) {
-      if (c == '\\') {
-        ++at;
-      } else {
-        quoted = c != '"';
-      }
-    } else if (c == '"') {
-      quoted = true;
+    if (c == '"') {
+      at = closing_quote(text, at);
     } else if (c == '[' || c == '{') {
       ++level;
     } else if (level > 0) {
@@ -64,7 +57,7 @@ std::size_t end_of(std::string_view text, std::size_t at) {
       return at;
     }
   }
-  return at;
+  return std::min(at, text.size());
 }
 
 /// What is wrong with a line of JSON, without the parser's own prefix.
@@ -77,7 +70,7 @@ std::string parser_message(const std::exception& e) {
 }  // namespace
 
 std::string place(const std::string& path, std::size_t line) {
-  return (path == "-" ? "standard input" : path) + ":" + std::to_string(line);
+  return shown_name(path) + ":" + std::to_string(line);
 }
 
 std::vector<json_member> members_of(std::string_view object) {

@@ -44,10 +44,7 @@ auto named(const std::string& option, F&& f) {
   try {
     return f();
   } catch (const idiolect::error& e) {
-    const std::string text = e.what();
-    const std::string before = "idiolect: " + e.argument() + ": ";
-    throw usage_error(option + ": " +
-                      (text.starts_with(before) ? text.substr(before.size()) : text));
+    throw usage_error(option + ": " + reason_of(e));
   }
 }
 

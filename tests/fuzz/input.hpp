@@ -17,6 +17,7 @@
 #include <limits>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -85,6 +86,21 @@ class input {
  private:
   std::string_view bytes_;
 };
+
+/// f(std::type_identity<T>{}) with T one of the types of logits.
+template <class F>
+void with_logit_type(input& in, F&& f) {
+  switch (in.bits(1) % 4) {
+    case 0:
+      return f(std::type_identity<half>{});
+    case 1:
+      return f(std::type_identity<bfloat16>{});
+    case 2:
+      return f(std::type_identity<double>{});
+    default:
+      return f(std::type_identity<float>{});
+  }
+}
 
 /// A file in memory, with a name.
 class memory_file {

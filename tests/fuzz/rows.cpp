@@ -105,21 +105,8 @@ void on_each(input in) {
 }  // namespace idiolect::fuzz
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  using namespace idiolect;
-  fuzz::input in(data, size);
-  switch (in.bits(1) % 4) {
-    case 0:
-      fuzz::on_each<half>(in);
-      break;
-    case 1:
-      fuzz::on_each<bfloat16>(in);
-      break;
-    case 2:
-      fuzz::on_each<double>(in);
-      break;
-    default:
-      fuzz::on_each<float>(in);
-      break;
-  }
+  using namespace idiolect::fuzz;
+  input in(data, size);
+  with_logit_type(in, [&]<class T>(std::type_identity<T>) { on_each<T>(in); });
   return 0;
 }

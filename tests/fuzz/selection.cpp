@@ -80,21 +80,8 @@ void run(input in) {
 }  // namespace idiolect::fuzz
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  using namespace idiolect;
-  fuzz::input in(data, size);
-  switch (in.bits(1) % 4) {
-    case 0:
-      fuzz::run<half>(in);
-      break;
-    case 1:
-      fuzz::run<bfloat16>(in);
-      break;
-    case 2:
-      fuzz::run<double>(in);
-      break;
-    default:
-      fuzz::run<float>(in);
-      break;
-  }
+  using namespace idiolect::fuzz;
+  input in(data, size);
+  with_logit_type(in, [&]<class T>(std::type_identity<T>) { run<T>(in); });
   return 0;
 }

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.library import register_autograd, register_fake
 
 torch.ops.load_library(Path(__file__).with_name("_ops.abi3.so"))
 
@@ -52,23 +53,23 @@ def _fake_value(logits: Tensor, targets: Tensor, reduction: int) -> tuple[Tensor
     return value, logits.new_empty((REPORT_SIZE,), dtype=torch.float64)
 
 
-@torch.library.register_fake("idiolect::loss")
+@register_fake("idiolect::loss")
 def _(logits, targets, *options):
     gradient = logits.new_empty(logits.shape)
     return *_fake_value(logits, targets, options[_REDUCTION - 2]), gradient
 
 
-@torch.library.register_fake("idiolect::loss_value")
+@register_fake("idiolect::loss_value")
 def _(logits, targets, *options):
     return _fake_value(logits, targets, options[_REDUCTION - 2])
 
 
-@torch.library.register_fake("idiolect::loss_")
+@register_fake("idiolect::loss_")
 def _(logits, targets, *options):
     return _fake_value(logits, targets, options[_REDUCTION - 2])
 
 
-@torch.library.register_fake("idiolect::score")
+@register_fake("idiolect::score")
 def _(logits, targets, ignore_index, temperature, threads):
     _check_shapes(logits, targets)
     return tuple(logits.new_empty((logits.shape[0],), dtype=_result_type(logits)) for _ in range(4))
@@ -126,7 +127,7 @@ def _backward(ctx, factor, _report, _gradient):
     return _scaled(gradient, factor, ours), *rest
 
 
-torch.library.register_autograd("idiolect::loss", _backward, setup_context=_setup)
+register_autograd("idiolect::loss", _backward, setup_context=_setup)
 
 
 class LossInLogits(torch.autograd.Function):

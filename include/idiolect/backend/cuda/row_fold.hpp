@@ -8,7 +8,6 @@
 
 #include <cmath>
 #include <concepts>
-#include <cstdint>
 
 #include <idiolect/backend/cuda/row_group.hpp>
 #include <idiolect/backend/cuda/row_tile.hpp>

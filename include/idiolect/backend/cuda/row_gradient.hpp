@@ -7,9 +7,9 @@
 //   dz_i = p_i ((a + c) + b (log p_i + H))
 //   p_i  = exp((z_i - max) / temperature) / sum
 //
-// times the row's scale and 1 / temperature, but for the target's, which is in the row_span. Where the row has several tiles, the last is at hand
-// and the others are read once more. In place, every element is read by the thread that overwrites
-// it.
+// times the row's scale and 1 / temperature, but for the target's, which is in the row_span. Where
+// the row has several tiles, the last is at hand and the others are read once more. In place, every
+// element is read by the thread that overwrites it.
 
 #include <cstdint>
 

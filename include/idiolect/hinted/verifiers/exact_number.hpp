@@ -12,6 +12,7 @@
 #include <utility>
 
 #include <idiolect/hinted/verifiers/answer.hpp>
+#include <idiolect/hinted/verifiers/characters.hpp>
 
 namespace idiolect {
 
@@ -62,9 +63,8 @@ class exact_number {
     std::int64_t exponent = 0;
   };
 
-  static bool is_digit(char c) { return c >= '0' && c <= '9'; }
   static bool all_digits(std::string_view s) {
-    return !s.empty() && std::ranges::all_of(s, is_digit);
+    return !s.empty() && std::ranges::all_of(s, detail::is_digit);
   }
 
   void take_sign(std::string_view& text) {
@@ -109,7 +109,7 @@ class exact_number {
 
   bool take_mixed(std::string_view text) {
     const auto whole_end =
-        static_cast<std::size_t>(std::ranges::find_if_not(text, is_digit) - text.begin());
+        static_cast<std::size_t>(std::ranges::find_if_not(text, detail::is_digit) - text.begin());
     const std::string_view whole = text.substr(0, whole_end);
     auto rest = text.substr(whole_end);
     if (whole.empty() || rest.empty() || (rest[0] != ' ' && rest[0] != '\\')) return false;
@@ -135,7 +135,7 @@ class exact_number {
     bool point = false;
     std::size_t i = 0;
     std::size_t digits = 0;
-    for (; i < text.size() && (is_digit(text[i]) || (text[i] == '.' && !point)); ++i) {
+    for (; i < text.size() && (detail::is_digit(text[i]) || (text[i] == '.' && !point)); ++i) {
       if (text[i] == '.') {
         point = true;
         continue;

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include <idiolect/hinted/verifiers/characters.hpp>
 #include <idiolect/hinted/verifiers/regex_program.hpp>
 
 namespace idiolect {
@@ -147,9 +148,7 @@ class linear_regex {
           (i > 0 && is_word(text_[i - 1])) != (i < text_.size() && is_word(text_[i]));
       return border == (a == regex_assertion::word_border);
     }
-    static bool is_word(char c) {
-      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-    }
+    static bool is_word(char c) { return detail::is_letter(c) || detail::is_digit(c) || c == '_'; }
 
     const regex_program& program_;
     std::string_view text_;

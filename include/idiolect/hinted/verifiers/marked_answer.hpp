@@ -17,6 +17,7 @@
 #include <string_view>
 
 #include <idiolect/hinted/verifiers/answer.hpp>
+#include <idiolect/hinted/verifiers/characters.hpp>
 #include <idiolect/hinted/verifiers/same_answer.hpp>
 
 namespace idiolect {
@@ -124,12 +125,11 @@ struct line_answer {
 
 [[nodiscard]] inline std::optional<line_answer> answer_of_line(std::string_view line) {
   line = without_line_marks(line);
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
   for (const std::string_view word : {"final answer", "answer", "A"}) {
     const bool letter = word == "A";
     if (line.size() <= word.size()) continue;
     const auto front = line.substr(0, word.size());
-    if (letter ? front != word : !std::ranges::equal(front, word, {}, lower)) continue;
+    if (letter ? front != word : !std::ranges::equal(front, word, {}, lower_case)) continue;
     auto rest = line.substr(word.size());
     rest.remove_prefix((std::min)(rest.find_first_not_of("*_"), rest.size()));
     if (!rest.starts_with(':')) continue;

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include <idiolect/hinted/verifiers/answer.hpp>
+#include <idiolect/hinted/verifiers/characters.hpp>
 #include <idiolect/hinted/verifiers/exact_number.hpp>
 
 namespace idiolect {
@@ -114,13 +115,6 @@ inline constexpr respelling respellings[] = {
 inline constexpr std::string_view superscripts[] = {
     "\xE2\x81\xB0", "\xC2\xB9",     "\xC2\xB2",     "\xC2\xB3",     "\xE2\x81\xB4", "\xE2\x81\xB5",
     "\xE2\x81\xB6", "\xE2\x81\xB7", "\xE2\x81\xB8", "\xE2\x81\xB9", "\xE2\x81\xBB"};
-
-inline bool is_digit(char c) {
-  return c >= '0' && c <= '9';
-}
-inline bool is_letter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
 
 /// LaTeX and Unicode as ASCII. Calls itself for the arguments of a command.
 class respelled_answer {

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include <idiolect/core/error.hpp>
+#include <idiolect/hinted/verifiers/characters.hpp>
 
 namespace idiolect {
 
@@ -169,7 +170,7 @@ class regex_parser {
   std::size_t number() {
     std::size_t n = 0;
     const auto begin = at_;
-    for (; !ended() && pattern_[at_] >= '0' && pattern_[at_] <= '9'; ++at_) {
+    for (; !ended() && detail::is_digit(pattern_[at_]); ++at_) {
       n = 10 * n + static_cast<std::size_t>(pattern_[at_] - '0');
       check(n <= most_repeats, "something is repeated more than 1000 times");
     }
@@ -237,8 +238,7 @@ class regex_parser {
         break;
     }
     check(c < '1' || c > '9', "backreferences cannot be searched for in linear time");
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    if (letter) refuse(std::string("\\") + c + " means nothing");
+    if (detail::is_letter(c)) refuse(std::string("\\") + c + " means nothing");
     return static_cast<unsigned char>(c);
   }
   unsigned hexadecimal(int digits) {

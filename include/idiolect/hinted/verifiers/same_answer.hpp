@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <idiolect/hinted/verifiers/characters.hpp>
 #include <idiolect/hinted/verifiers/exact_number.hpp>
 #include <idiolect/hinted/verifiers/plain_answer.hpp>
 
@@ -45,10 +46,9 @@ struct option_name {
 /// B, (B), B), "option B", "(B) 6", "B: 6", "B. six": letters A to J in either case, of a
 /// simplified answer.
 [[nodiscard]] inline std::optional<option_name> option_of(std::string_view text) {
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
   for (const std::string_view word : {"option", "choice", "answer"}) {
     if (text.size() <= word.size() + 1) continue;
-    if (!std::ranges::equal(text.substr(0, word.size()), word, {}, lower)) continue;
+    if (!std::ranges::equal(text.substr(0, word.size()), word, {}, lower_case)) continue;
     text.remove_prefix(word.size());
     if (text[0] == ' ') text.remove_prefix(1);
     break;
@@ -56,7 +56,7 @@ struct option_name {
   const bool opened = text.starts_with('(') || text.starts_with('[');
   if (opened) text.remove_prefix(1);
   if (text.empty()) return std::nullopt;
-  const char letter = lower(text[0]);
+  const char letter = lower_case(text[0]);
   if (letter < 'a' || letter > 'j') return std::nullopt;
   text.remove_prefix(1);
   const bool closed = text.starts_with(')') || text.starts_with(']');
