@@ -26,11 +26,7 @@ std::vector<problem> read_problems(const std::string& path, bool answered) {
   const std::string example = R"({"question": "...", "answer": "... #### 7"})";
   std::vector<problem> all;
   tool::line_source lines(path, "problems as JSON Lines");
-  for (tool::input_line line; lines.next(line);) {
-    const std::string where = tool::place(path, line.number);
-    line.check_length(where);
-    const std::string_view text = tool::stripped(line.text);
-    if (text.empty()) continue;
+  tool::for_each_record(lines, path, [&](std::string_view text, const std::string& where) {
     const auto object = tool::parse_object(text, where, example);
     const auto field = [&](const char* name) {
       if (!object.contains(name)) {
@@ -41,7 +37,7 @@ std::vector<problem> read_problems(const std::string& path, bool answered) {
       return value;
     };
     all.push_back({field("question"), answered ? field("answer") : ""});
-  }
+  });
   return all;
 }
 

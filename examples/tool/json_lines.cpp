@@ -6,8 +6,6 @@
 #include <algorithm>
 
 #include "tool/errors.hpp"
-#include "tool/input.hpp"
-#include "tool/text.hpp"
 
 namespace tool {
 

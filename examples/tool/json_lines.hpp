@@ -10,6 +10,9 @@
 #include <string_view>
 #include <vector>
 
+#include "tool/input.hpp"
+#include "tool/text.hpp"
+
 namespace tool {
 
 /// `file:line`, for messages; "-" is standard input.
@@ -22,6 +25,18 @@ void for_each_line(std::string_view text, F&& f) {
     const auto end = text.find('\n');
     f(text.substr(0, end), number);
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  }
+}
+
+/// Calls f(text, where) for every line of `path` that is not blank, without white space around it.
+/// Raises input_error for one that is too long.
+template <class F>
+void for_each_record(line_source& lines, const std::string& path, F&& f) {
+  for (input_line line; lines.next(line);) {
+    const std::string where = place(path, line.number);
+    line.check_length(where);
+    const std::string_view text = stripped(line.text);
+    if (!text.empty()) f(text, where);
   }
 }
 

@@ -191,12 +191,9 @@ std::vector<record> parse_lines(const std::string& path, const std::string& what
                                 const reading& how, bool& empty, Parse&& parse) {
   std::vector<record> records;
   line_source lines(path, what);
-  for (input_line line; lines.next(line);) {
-    const std::string where = place(path, line.number);
-    line.check_length(where);
-    const std::string_view text = stripped(line.text);
-    if (!text.empty()) records.push_back(parse({text, where}, how));
-  }
+  for_each_record(lines, path, [&](std::string_view text, const std::string& where) {
+    records.push_back(parse({text, where}, how));
+  });
   empty = lines.fingerprint().bytes == 0;
   return records;
 }

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <utility>
 
+#include "files/destination.hpp"
 #include "files/replacement.hpp"
 #include "files/temporaries.hpp"
 #include "tool/errors.hpp"
@@ -190,10 +191,8 @@ bool journal::lock() {
 }
 
 bool journal::is_in_place() const {
-  struct stat mine {};
-  struct stat there {};
-  return fstat(file_, &mine) == 0 && stat(path_.c_str(), &there) == 0 &&
-         mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
+  const auto mine = files::identity_of(file_);
+  return mine && mine == files::identity_of(std::filesystem::path(path_));
 }
 
 void journal::open_alone(const std::string& header) {
